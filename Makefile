@@ -1,0 +1,44 @@
+# Every target sets up what it needs; on a fresh machine `make demo` and `make test` are all there is to know.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP_FLAGS ?= --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow check format bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/base.stamp: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/base.stamp pyproject.toml constraints.txt
+	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[train,tensorboard,dev]'
+	@touch $@
+
+demo: $(VENV)/base.stamp ## diagnose the sample runs
+	$(BIN)/python scripts/demo.py
+
+test: $(VENV)/test.stamp ## set up and run the fast tests
+	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu and not versions"
+
+test-slow: $(VENV)/test.stamp ## the tests that take minutes
+	$(BIN)/python -m pytest -m "slow and not gpu and not versions"
+
+check: $(VENV)/test.stamp ## lint, format check and strict types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/test.stamp ## rewrite the code in the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/test.stamp ## run the benchmarks that need nothing outside the repository
+	$(BIN)/python benchmarks/run_all.py
+
+clean: ## remove everything that was built
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

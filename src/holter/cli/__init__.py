@@ -1,0 +1,49 @@
+"""The command line: one file a sub-command, imported when it is called."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from holter import __version__
+from holter.errors import HolterError
+
+COMMANDS: dict[str, str] = {
+    # command: one line of help; the module of the same name below holter.cli holds `command`
+    "diagnose": "Say what went wrong from what a run left behind.",
+    "explain": "Print the manual page of a check or a cause.",
+    "list": "List the checks and the causes.",
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"holter.cli.{cmd_name.replace('-', '_')}_command")
+        found: click.Command = module.command
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="holter")
+def group() -> None:
+    """The Holter monitor of fine-tuning."""
+
+
+def main() -> None:
+    """Entry point. Exit 0 nothing wrong, 1 a fault was found, 2 Holter could not do the job."""
+    try:
+        group(standalone_mode=True)
+    except HolterError as error:
+        click.echo(f"{type(error).__name__}: {error}", err=True)
+        sys.exit(2)
