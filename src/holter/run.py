@@ -131,9 +131,7 @@ class Series:
     def place(self, index: int) -> Source:
         """The source of one point."""
         line = self.lines[index]
-        return Source(
-            file=self.source.file, line=line or self.source.line, key=self.source.key, cell=self.source.cell
-        )
+        return Source(file=self.source.file, line=line or self.source.line, key=self.source.key, cell=self.source.cell)
 
     @property
     def finite(self) -> list[float]:
