@@ -1,0 +1,94 @@
+"""Reads whatever a training run left behind into one `Run`. Nothing that is read is ever executed or unpickled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from holter.errors import HolterError, ReadError
+from holter.readers.base import Sample, literal
+from holter.readers.merge import merge
+from holter.readers.pick import pick
+from holter.readers.walk import walk
+from holter.run import Authority, Gap, Input, Run, Source, Value
+
+__all__ = ["read"]
+
+GIVEN = "--set"
+
+
+def read(paths: Sequence[Path], *, settings: Mapping[str, str] | None = None) -> Run:
+    """Everything below some paths, merged into one Run.
+
+    Args:
+        paths: files or folders.
+        settings: setting -> text, as given with ``--set``; they outrank every file.
+
+    Returns:
+        The Run; files that could not be read in full are in ``run.gaps``, and every file in ``run.inputs``.
+
+    Raises:
+        ReadError: a path does not exist, or nothing below the paths could be read.
+        MissingExtra: the only readable files need an optional library.
+    """
+    found = walk([Path(path) for path in paths])
+    parts, failures = [Run(gaps=list(found.gaps))], list[HolterError]()
+    for sample in found.samples:
+        part, failure = read_one(sample)
+        parts.append(part)
+        if failure is not None:
+            failures.append(failure)
+    parts.append(_given(settings or {}))
+    run = merge(parts)
+    if not _says_something(run):
+        raise failures[0] if failures else _nothing(paths, run)
+    return run
+
+
+def read_one(sample: Sample) -> tuple[Run, HolterError | None]:
+    """What one file says, and the error when it could not be read."""
+    chosen = pick(sample)
+    if chosen is None:
+        return Run(inputs=[Input(file=sample.shown, reader="none", why=_why_left(sample))]), None
+    reader, match = chosen
+    try:
+        part = reader.read(sample)
+    except HolterError as error:
+        gap = Gap(source=sample.source(key=error.where or None), what=error.what, why=error.why, do=error.do)
+        return Run(inputs=[Input(file=sample.shown, reader=reader.NAME, why=match.why)], gaps=[gap]), error
+    part.inputs.insert(0, Input(file=sample.shown, reader=reader.NAME, why=match.why))
+    return part, None
+
+
+def _why_left(sample: Sample) -> str:
+    if not sample.size:
+        return "empty"
+    return "binary" if sample.encoding is None else "no reader knows this format"
+
+
+def _given(settings: Mapping[str, str]) -> Run:
+    from holter.names import config_name
+
+    part = Run()
+    for key, text in settings.items():
+        value = Value(value=literal(text), source=Source(file=GIVEN, key=key), raw=text, authority=Authority.SET)
+        part.add_setting(config_name(key) or key, value)
+    return part
+
+
+def _says_something(run: Run) -> bool:
+    return bool(run.series or run.config or run.facts or run.variants or run.events or run.code)
+
+
+def _nothing(paths: Sequence[Path], run: Run) -> ReadError:
+    where = ", ".join(str(path) for path in paths)
+    if run.gaps:
+        gap = run.gaps[0]
+        return ReadError(f"nothing could be read below {where}", where=gap.source.file, why=gap.why, do=gap.do)
+    looked = f"{len(run.inputs)} files were looked at, none is a log, a table of metrics or a settings file"
+    return ReadError(
+        f"nothing could be read below {where}",
+        where=where,
+        why=looked if run.inputs else "there are no files",
+        do="give the console log, trainer_state.json or the folder that holds them",
+    )

@@ -1,0 +1,109 @@
+"""Finds the files below the given paths: sorted, each once, without following a link in a circle."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from holter.errors import ReadError
+from holter.readers.base import HEAD_BYTES, Sample, unreadable
+from holter.run import Gap, Source
+
+MAX_FILES = 20_000  # a folder of a training run holds dozens; beyond this it is a data set or a home folder
+SKIPPED_FOLDERS = {".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".mypy_cache", ".ruff_cache"}
+
+
+@dataclass
+class Walk:
+    """The files below some paths, and what could not be looked at.
+
+    Attributes:
+        samples: the files in the order of their shown paths, path by path.
+        gaps: folders and files that could not be opened.
+    """
+
+    samples: list[Sample] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+
+
+def walk(paths: Sequence[Path]) -> Walk:
+    """All files at or below ``paths``; raises `ReadError` for a path that does not exist."""
+    found, seen = Walk(), set[tuple[int, int]]()
+    for path in paths:
+        if not os.path.lexists(path):
+            raise ReadError(
+                f"there is nothing at {path}", where=str(path), why="no such file or folder", do="check the spelling"
+            )
+        for file, shown in _files(path, found, seen):
+            if len(found.samples) >= MAX_FILES:
+                found.gaps.append(_too_many(path))
+                return found
+            _add(file, shown, found)
+    return found
+
+
+def _files(path: Path, found: Walk, seen: set[tuple[int, int]]) -> Iterator[tuple[Path, str]]:
+    if not path.is_dir():
+        if _first_visit(path, seen):
+            yield path, path.name
+        return
+    folders = [path]
+    while folders:
+        folder = folders.pop()
+        try:
+            entries = sorted(folder.iterdir())
+        except OSError as error:
+            found.gaps.append(_closed(_shown(folder, path), error))
+            continue
+        below = []
+        for entry in entries:
+            if entry.is_dir():
+                if entry.name not in SKIPPED_FOLDERS and _first_visit(entry, seen):
+                    below.append(entry)
+            elif _first_visit(entry, seen):
+                yield entry, _shown(entry, path)
+        folders.extend(reversed(below))
+
+
+def _shown(entry: Path, root: Path) -> str:
+    return entry.relative_to(root).as_posix() if entry != root else root.name
+
+
+def _first_visit(path: Path, seen: set[tuple[int, int]]) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return True
+    identity = (status.st_dev, status.st_ino)
+    if identity in seen:
+        return False
+    seen.add(identity)
+    return True
+
+
+def _add(file: Path, shown: str, found: Walk) -> None:
+    try:
+        if not file.is_file() and file.exists():
+            found.gaps.append(Gap(source=Source(file=shown), what="this entry", why="it is not a regular file"))
+            return
+        with file.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+        found.samples.append(Sample(file, shown, head, file.stat().st_size))
+    except OSError as error:
+        found.gaps.append(_closed(shown, error))
+
+
+def _closed(shown: str, error: OSError) -> Gap:
+    told = unreadable(shown, error)
+    return Gap(source=Source(file=shown), what="this file or folder", why=told.why, do=told.do)
+
+
+def _too_many(path: Path) -> Gap:
+    return Gap(
+        source=Source(file=path.name),
+        what=f"files after the first {MAX_FILES:,}",
+        why="the folder holds more files than a training run leaves behind",
+        do="give the folder of one run",
+    )
