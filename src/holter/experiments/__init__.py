@@ -1,0 +1,1 @@
+"""Experiments: replay the same batches with one thing changed, and say what came of it."""
