@@ -1,0 +1,162 @@
+"""Brings values of settings into one form, and says what else they settle: ``mixed_precision: bf16`` means bf16."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from holter.names import config_name
+from holter.run import Run, Value
+
+_NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_DTYPES = {
+    "float16": ("float16", "fp16", "half", "16-true", "f16"),
+    "bfloat16": ("bfloat16", "bf16", "bf16-true"),
+    "float32": ("float32", "fp32", "float", "32-true", "32", "f32", "full"),
+}
+_OPTIMIZERS = {
+    "adamw": "adamw_torch",
+    "fusedadam": "adamw_torch_fused",
+    "fused_adam": "adamw_torch_fused",
+    "adamw_fused": "adamw_torch_fused",
+    "deepspeedcpuadam": "adamw_torch",
+    "adafactor": "adafactor",
+    "sgd": "sgd",
+    "pagedadamw": "paged_adamw_32bit",
+    "adamw8bit": "adamw_bnb_8bit",
+    "adamw_8bit": "adamw_bnb_8bit",
+    "pagedadamw8bit": "paged_adamw_8bit",
+    "lion": "lion_32bit",
+    "rmsprop": "rmsprop",
+    "adagrad": "adagrad",
+}
+_SCHEDULES = {
+    "get_linear_schedule_with_warmup": "linear",
+    "get_cosine_schedule_with_warmup": "cosine",
+    "get_constant_schedule_with_warmup": "constant_with_warmup",
+    "get_constant_schedule": "constant",
+    "get_polynomial_decay_schedule_with_warmup": "polynomial",
+    "get_cosine_with_hard_restarts_schedule_with_warmup": "cosine_with_restarts",
+    "get_inverse_sqrt_schedule": "inverse_sqrt",
+    "get_wsd_schedule": "warmup_stable_decay",
+    "warmupcosinelr": "cosine",
+    "warmupdecaylr": "linear",
+    "warmuplr": "constant_with_warmup",
+    "cosineannealinglr": "cosine",
+    "linearlr": "linear",
+}
+_DTYPE_SETTINGS = frozenset({"torch_dtype", "bnb_4bit_compute_dtype"})
+_LISTS = frozenset({"target_modules", "modules_to_save", "architectures", "layers_to_transform"})
+_ADAPTERS = {"full": "none", "freeze": "none", "false": "none", "": "none"}
+
+
+def normalise(name: str, value: Any) -> Any:
+    """The value of a setting in Holter's form; text that says more than the form holds is kept as it is.
+
+    Args:
+        name: our name, see `holter.names`.
+        value: plain data as read.
+    """
+    if isinstance(value, str):
+        value = _from_text(name, value.strip())
+    if name == "architectures" and isinstance(value, list) and len(value) == 1:
+        return value[0]
+    return value
+
+
+def _from_text(name: str, text: str) -> Any:
+    last = re.sub(r"^(torch|jnp|np|tf|transformers|torch\.optim(\.lr_scheduler)?)\.", "", text)
+    lowered = last.rsplit(".", 1)[-1].lower() if name in ("optim", "lr_scheduler_type") else last.lower()
+    if name in _DTYPE_SETTINGS:
+        return next((dtype for dtype, words in _DTYPES.items() if lowered in words), last)
+    if name == "optim":
+        return _OPTIMIZERS.get(lowered, lowered)
+    if name == "lr_scheduler_type":
+        return _SCHEDULES.get(lowered, last.rsplit(".", 1)[-1])
+    if name == "adapters":
+        return _ADAPTERS.get(text.lower(), text.lower())
+    if text.lower() in ("none", "null", "~"):
+        return None if name != "adapters" else "none"
+    if name in _LISTS or name.startswith("versions."):
+        return text
+    return number(text)
+
+
+def number(text: str) -> Any:
+    """An int or float for text that is one (YAML reads ``2e-5`` as text), a bool for true/false, else the text."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if not _NUMBER.fullmatch(text):
+        return text
+    digits = text.replace("_", "")
+    if re.fullmatch(r"[-+]?\d+", digits):
+        return int(digits)
+    return float(digits)
+
+
+def derived(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Settings that follow from one setting; only where the words leave no doubt.
+
+    Args:
+        name: our name.
+        value: in the form of `normalise`.
+    """
+    if name in ("precision", "mixed_precision") and value is not None:
+        yield from _of_precision(str(value).lower())
+    elif name in ("load_in_8bit", "load_in_4bit") or value is None:
+        return
+    elif name == "quantization_bit" and value in (4, 8):
+        yield f"load_in_{value}bit", True
+    elif name == "use_peft" and isinstance(value, bool):
+        yield "adapters", "lora" if value else "none"
+    elif name == "adapters" and str(value).startswith("qlora"):
+        yield "load_in_4bit", True
+    elif name == "devices" and isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        yield "world_size", value
+    elif name == "framework" and str(value).upper() == "FSDP":
+        yield "strategy", "FSDP"
+
+
+def _of_precision(text: str) -> Iterator[tuple[str, Any]]:
+    words = [word for word in re.split(r"[,\s/()]+", text) if word]
+    first, rest = words[0] if words else "", set(words[1:])
+    if first in ("8-bit", "8bit", "int8"):
+        yield "load_in_8bit", True
+        first = words[1] if len(words) > 1 else ""
+    elif first in ("4-bit", "4bit", "nf4", "int4"):
+        yield "load_in_4bit", True
+        first = words[1] if len(words) > 1 else ""
+    whole = bool(rest & {"weights", "full", "native", "pure", "true"}) or first.endswith("-true")
+    half = {"fp16": "fp16", "16": "fp16", "float16": "fp16", "16-mixed": "fp16", "fp16-mixed": "fp16", "half": "fp16"}
+    half |= {"bf16": "bf16", "bfloat16": "bf16", "bf16-mixed": "bf16", "16-true": "fp16", "bf16-true": "bf16"}
+    if first in half and whole:
+        yield "torch_dtype", "float16" if half[first] == "fp16" else "bfloat16"
+    elif first in half:
+        yield from (("fp16", half[first] == "fp16"), ("bf16", half[first] == "bf16"))
+    elif first in ("fp32", "32", "float32", "32-true", "no", "none", "full"):
+        yield from (("fp16", False), ("bf16", False))
+    elif first == "tf32":
+        yield "tf32", True
+
+
+def add(run: Run, key: str, value: Any, *, template: Value, tool: str | None = None) -> str:
+    """Add a setting under our name, in our form, with what follows from it.
+
+    Args:
+        run: where to.
+        key: as written, nested keys joined with dots.
+        value: plain data.
+        template: a Value whose source, raw text and authority are used.
+        tool: see `holter.names.config_name`.
+
+    Returns:
+        The name it was added under.
+    """
+    name = config_name(key, tool) or key
+    value = normalise(name, value)
+    source, raw, authority = template.source, template.raw, template.authority
+    run.add_setting(name, Value(value=value, source=source, raw=raw, authority=authority))
+    for other, follows in derived(name, value):
+        run.add_setting(other, Value(value=follows, source=source, raw=raw, authority=authority))
+    return name
