@@ -137,7 +137,15 @@ def test_notebook_that_is_none_is_refused():
         notebook.patch(make_notebook(["a = 1"]), [Edit(key="a", new=1, cell=9)])
 
 
-COMMAND = "#!/bin/bash\n# python old.py --fp16\naccelerate launch train.py \\\n    --fp16 \\\n    --learning_rate 3e-4 \\\n    --data 'my file'\necho done\n"
+COMMAND = """\
+#!/bin/bash
+# python old.py --fp16
+accelerate launch train.py \\
+    --fp16 \\
+    --learning_rate 3e-4 \\
+    --data 'my file'
+echo done
+"""
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ COMMANDS: dict[str, str] = {
     "diagnose": "Say what went wrong from what a run left behind.",
     "explain": "Print the manual page of a check or a cause.",
     "list": "List the checks and the causes.",
+    "fix": "Show, or write, the change that the diagnosis calls for.",
 }
 
 

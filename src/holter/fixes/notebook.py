@@ -71,17 +71,21 @@ def _lines_span(
     text: str, spans: dict[Path, tuple[int, int]], path: Path, old: tuple[int, int], new: list[str]
 ) -> Span:
     first, last = old
+
+    def place(line: int) -> tuple[int, int]:
+        whole: Path = (*path, line)
+        return spans[whole]
+
     joint = _joint(text, spans, path)
     if first < last:
-        return Span(start=spans[(*path, first)][0], end=spans[(*path, last - 1)][1], new=joint.join(new))
+        return Span(start=place(first)[0], end=place(last - 1)[1], new=joint.join(new))
     if first > 0:
-        at = spans[(*path, first - 1)][1]
+        at = place(first - 1)[1]
         return Span(start=at, end=at, new=joint + joint.join(new))
-    at = spans[(*path, 0)][0]
+    at = place(0)[0]
     return Span(start=at, end=at, new=joint.join(new) + joint)
 
 
 def _joint(text: str, spans: dict[Path, tuple[int, int]], path: Path) -> str:
-    if (*path, 1) in spans:
-        return text[spans[(*path, 0)][1] : spans[(*path, 1)][0]]
-    return ", "
+    first, second = spans.get((*path, 0)), spans.get((*path, 1))
+    return text[first[1] : second[0]] if first and second else ", "

@@ -13,7 +13,7 @@ from holter.fixes.patch import Edit
 from holter.fixes.spans import Span, replace
 
 _PROPERTIES = re.compile(r"(?:[&!][^\s,\]}]*\s+)+")
-_PLAIN = re.compile(r"[A-Za-z_][\w./-]*\Z")
+_PLAIN = re.compile(r"(?:[A-Za-z_]|\d+-)[\w./-]*\Z")
 
 
 def patch(text: str, edits: Sequence[Edit]) -> str:
