@@ -1,0 +1,1 @@
+"""Checks on settings and the order of calls in a training script."""

@@ -1,0 +1,1 @@
+"""Checks on rows and their splits."""

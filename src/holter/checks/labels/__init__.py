@@ -1,0 +1,1 @@
+"""Checks on labels, masks and templates."""

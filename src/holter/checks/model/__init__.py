@@ -1,0 +1,1 @@
+"""Checks on weights, adapters and precision."""

@@ -1,0 +1,83 @@
+"""What went wrong in a run, as far as settings and facts are weighed against it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from holter.finding import Evidence
+from holter.run import Run, Series
+
+TRAIN_LOSSES = ("loss", "train_loss", "training_loss")
+EVAL_LOSSES = ("eval_loss", "val_loss", "validation_loss", "valid_loss")
+GRADIENTS = ("grad_norm",)
+
+
+def number(value: Any) -> float | None:
+    """A plain number, also where it was written as ``nan``, ``inf`` or text; None for anything else."""
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, (int, float)):
+        return float(value)
+    if isinstance(value, str):
+        try:
+            return float(value.strip().lstrip("."))
+        except ValueError:
+            return None
+    return None
+
+
+def numbers(value: Any) -> list[float]:
+    """The numbers in a plain value: itself, or those of a list."""
+    items = value if isinstance(value, list) else [value]
+    return [found for item in items if (found := number(item)) is not None]
+
+
+def nonfinite(run: Run, *names: str) -> Evidence | None:
+    """The first NaN or infinity among the named quantities (losses and gradient norms by default), or None."""
+    wanted = names or TRAIN_LOSSES + EVAL_LOSSES + GRADIENTS
+    return next((e for name in wanted for value, e in _values(run, name) if not math.isfinite(value)), None)
+
+
+def exactly_zero(run: Run, *names: str) -> Evidence | None:
+    """The first value that is exactly 0.0 among the named quantities, or None."""
+    return next((e for name in names for value, e in _values(run, name) if value == 0.0), None)
+
+
+def always_zero(run: Run, *names: str) -> Evidence | None:
+    """A value of a quantity that is 0.0 wherever it is known, or None."""
+    for name in names:
+        found = list(_values(run, name))
+        if found and all(value == 0.0 for value, _ in found):
+            return found[0][1]
+    return None
+
+
+def finite(run: Run, *names: str) -> Evidence | None:
+    """A finite value other than 0.0 of the named quantities, or None."""
+    return next((e for name in names for value, e in _values(run, name) if math.isfinite(value) and value != 0.0), None)
+
+
+def broken(run: Run) -> Evidence | None:
+    """A loss that cannot be right: not finite, or exactly 0.0; None where none is known."""
+    return nonfinite(run) or exactly_zero(run, *TRAIN_LOSSES)
+
+
+def _values(run: Run, name: str) -> Iterator[tuple[float, Evidence]]:
+    if (series := run.series.get(name)) is not None:
+        yield from _points(series)
+    for value in run.facts.get(name, ()):
+        for found in numbers(value.value):
+            yield found, Evidence(text=f"{name} is {found}", source=value.source, value=found)
+    for row in run.variants:
+        if (cell := row.get(name)) is not None:
+            for found in numbers(cell.value):
+                yield found, Evidence(text=f"{name} is {found}", source=cell.source, value=found)
+
+
+def _points(series: Series) -> Iterator[tuple[float, Evidence]]:
+    for index, value in enumerate(series.values):
+        step = series.step(index)
+        at = "" if step is None else f" at step {step}"
+        yield value, Evidence(text=f"{series.name} is {value}{at}", source=series.place(index), step=step, value=value)

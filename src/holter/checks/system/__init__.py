@@ -1,0 +1,1 @@
+"""Checks on libraries, cards and logging."""

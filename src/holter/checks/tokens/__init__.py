@@ -1,0 +1,1 @@
+"""Checks on tokenizer, padding and embeddings."""
