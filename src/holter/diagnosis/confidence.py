@@ -1,0 +1,38 @@
+"""Turns weights into probabilities that mean what they say.
+
+Causes compete only where they could explain the same finding. Among rivals, and against the possibility that it is
+none of them, a cause's share is a softmax of its bits; the two constants are fitted on the public cases by
+``benchmarks/calibrate.py``, which prints the table of stated against observed shares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from holter.diagnosis.weigh import Score
+
+TEMPERATURE = 1.6
+"""Bits are divided by it: checks are written one by one and are surer than they are right together."""
+
+NONE_OF_THESE = 1.5
+"""Bits of the possibility that the cause is none of those weighed."""
+
+MOST = 0.98
+"""No inference from what a run left behind is surer than this; only an experiment confirms."""
+
+
+def confidences(scores: Mapping[str, Score], standing: Iterable[str]) -> dict[str, float]:
+    """Label -> probability in [0, 1], for the causes that are still standing."""
+    labels = [label for label in standing if scores[label].supporting]
+    findings = {label: {_key(w.finding) for w in scores[label].supporting} for label in labels}
+    shares = {label: 2.0 ** (scores[label].bits / TEMPERATURE) for label in labels}
+    none = 2.0 ** (NONE_OF_THESE / TEMPERATURE)
+    result = {}
+    for label in labels:
+        rivals = sum(shares[other] for other in labels if other == label or findings[label] & findings[other])
+        result[label] = min(MOST, shares[label] / (none + rivals))
+    return result
+
+
+def _key(finding: object) -> int:
+    return id(finding)
