@@ -11,6 +11,28 @@ if TYPE_CHECKING:
 
 CHECKS: dict[str, str] = {
     # code: "<family>.<module>:<Class>", below holter.checks
+    "CFG012": "configuration.resume_said:ResumeWithoutState",
+    "CFG015": "configuration.schedule_overrun:ScheduleOverrun",
+    "EVL001": "evaluation.metric_decoding:MetricCodeFails",
+    "LAB001": "labels.instances_ignored:InstancesWithoutLabels",
+    "LAB004": "labels.label_out_of_range:LabelIdRefused",
+    "LAB005": "labels.label_type:LabelTypeRefused",
+    "LAB006": "labels.template_mismatch:TemplateAndTokenizerDisagree",
+    "MOD001": "model.unscale_half:UnscaleHalfGradients",
+    "MOD002": "model.half_overflow_said:NumberTooLargeForHalf",
+    "MOD004": "model.purely_quantized:QuantizedWeightsRefused",
+    "MOD006": "model.quantized_dtype_said:QuantizedProductsRefused",
+    "MOD007": "model.attention_kernel_said:AttentionKernelRefused",
+    "MOD008": "model.no_gradient_said:NoGradientPath",
+    "MOD013": "model.adapter_targets_said:AdapterTargetsRefused",
+    "MOD023": "model.nonfinite_said:NonFiniteSaid",
+    "SYS001": "system.loss_scale_said:LossScaleAtFloor",
+    "SYS002": "system.library_fault:LibraryVersionsClash",
+    "TOK001": "tokens.pad_token_missing:NoPadToken",
+    "TOK004": "tokens.padding_side:PaddingSideRefused",
+    "TOK007": "tokens.embedding_index:TokenIdBeyondEmbeddings",
+    "TOK011": "tokens.fast_slow:TokenizerKindsMixed",
+    "TOK012": "tokens.attention_mask:AttentionMaskAskedFor",
 }
 
 WITHDRAWN: dict[str, str] = {}

@@ -1,0 +1,68 @@
+"""CFG012 resume-without-state."""
+
+from __future__ import annotations
+
+from holter.checks.base import case
+from holter.checks.messages import MessageCheck, phrase, said
+from holter.finding import Fix, Severity
+from holter.stages import Stage
+
+
+class ResumeWithoutState(MessageCheck):
+    """What it looks for
+        A resumed run saying that it did not find, or did not load, the state of optimizer, scheduler or scaler.
+
+    Why it hurts
+        The optimizer starts without its averages and the schedule at its beginning: the loss jumps, and the rate is
+        not the one meant for this step.
+
+    How to fix it
+        Save all of it with the weights (``save_only_model=False``) and resume from that folder.
+
+    When to ignore it
+        When a new run was meant to start from the weights.
+
+    Threshold
+        None: the wording is that of the libraries.
+
+    Sources
+        Messages of PyTorch, transformers, DeepSpeed, fairseq and Lightning.
+    """
+
+    code = "CFG012"
+    name = "resume-without-state"
+    title = "The state of the optimizer was not restored"
+    severity = Severity.WARNING
+    stage = Stage.RESUME
+    summary = "the run continued without the saved state of optimizer, scheduler or scaler"
+    cure = Fix(summary="Resume from a checkpoint that holds optimizer, scheduler and scaler state.")
+    phrases = (
+        phrase("optimizer state * not found", resume_state_lost=8),
+        phrase("no optimizer state", resume_state_lost=8),
+        phrase("optimizer * not found in checkpoint", resume_state_lost=8),
+        phrase("not loading optimizer", resume_state_lost=7),
+        phrase("could not load optimizer", resume_state_lost=8),
+        phrase("unable to load optimizer", resume_state_lost=8),
+        phrase("failed to load optimizer", resume_state_lost=8),
+        phrase("skip* loading optimizer", resume_state_lost=7),
+        phrase("optimizer * will be reset", resume_state_lost=6),
+        phrase("reset* optimizer", resume_state_lost=4),
+        phrase("optimizer.pt * not found", resume_state_lost=8),
+        phrase("no such file * optimizer.pt", resume_state_lost=8),
+        phrase("no such file * scheduler.pt", resume_state_lost=8),
+        phrase("scheduler state * not found", resume_state_lost=8),
+        phrase("scaler state * not found", resume_state_lost=8),
+        phrase("doesn't match the size of optimizer's group", resume_state_lost=7),
+        phrase("different number of parameter groups", resume_state_lost=7),
+        phrase("keyerror: 'optimizer", resume_state_lost=6),
+        phrase("keyerror: 'scheduler", resume_state_lost=6),
+        phrase("keyerror: 'lr_scheduler", resume_state_lost=6),
+    )
+    bad = (
+        case("not there", events=[said("Warning: optimizer state not found in checkpoint, starting fresh", "warning")]),
+    )
+    good = (
+        case("all loaded", events=[said("Loaded optimizer and scheduler state", "message")]),
+        case("resumed", events=[said("Continuing training from global step 500", "resume")]),
+    )
+    not_enough = (case("nothing was said"),)

@@ -1,0 +1,66 @@
+"""EVL001 metric-code-fails."""
+
+from __future__ import annotations
+
+from holter.checks.base import case
+from holter.checks.messages import ERRORS, MessageCheck, phrase, said
+from holter.finding import Fix, Severity
+from holter.stages import Stage
+
+
+class MetricCodeFails(MessageCheck):
+    """What it looks for
+        A traceback that ends in the metric function or in decoding: negative ids, ids beyond the vocabulary, logits
+        where ids were expected.
+
+    Why it hurts
+        Labels, and since transformers 4.21 also padded predictions, contain -100. A tokenizer cannot decode it.
+        Training itself is fine, but the run stops at its first evaluation, or its metric is nonsense.
+
+    How to fix it
+        ``ids = np.where(ids != -100, ids, tokenizer.pad_token_id)`` for predictions and labels before decoding; take
+        ``predictions[0]`` where the model returns a tuple, and ``argmax`` where it returns logits.
+
+    When to ignore it
+        Never: the metric is missing or wrong.
+
+    Threshold
+        None: the wording is that of the libraries.
+
+    Sources
+        Messages of tokenizers, SentencePiece and transformers.
+    """
+
+    code = "EVL001"
+    name = "metric-code-fails"
+    title = "The metric code cannot decode what it was given"
+    severity = Severity.ERROR
+    stage = Stage.EVAL
+    summary = "the metric code fails on ids that cannot be decoded, such as -100"
+    cure = Fix(summary="Replace -100 by tokenizer.pad_token_id in predictions and labels before decoding.")
+    phrases = (
+        phrase("can't convert negative int to unsigned", metric_decoding=9),
+        phrase("out of range integral type conversion attempted", metric_decoding=9),
+        phrase("piece id is out of range", metric_decoding=9),
+        phrase("compute_metrics * decode", *ERRORS, metric_decoding=8),
+        phrase("_metrics * decode_pred", *ERRORS, metric_decoding=8),
+        phrase("batch_decode * error", *ERRORS, metric_decoding=6),
+        phrase("_decode( * overflowerror", *ERRORS, metric_decoding=7),
+        phrase("sequence item 0: expected str instance, nonetype found", metric_decoding=6),
+        phrase("object cannot be interpreted as an integer * decode", metric_decoding=6),
+        phrase("argument 'ids': ", *ERRORS, metric_decoding=7),
+        phrase("textinputsequence", *ERRORS, metric_decoding=2),
+        phrase("bytes must be in range(0, 256)", *ERRORS, metric_decoding=6),
+        phrase("chr() arg not in range", *ERRORS, metric_decoding=6),
+        phrase("compute_metrics", *ERRORS, metric_decoding=5),
+        phrase("keyerror: -100", *ERRORS, metric_decoding=6),
+    )
+    bad = (
+        case("negative id", events=[said("OverflowError: can't convert negative int to unsigned")]),
+        case("in the metric", events=[said("line 9, in compute_metrics\n tokenizer.batch_decode(preds)\nTypeError")]),
+    )
+    good = (
+        case("another overflow", events=[said("OverflowError: int too big to convert")]),
+        case("a metric", events=[said("compute_metrics is set", "message")]),
+    )
+    not_enough = (case("nothing was said"),)

@@ -1,0 +1,64 @@
+"""LAB006 template-and-tokenizer-disagree."""
+
+from __future__ import annotations
+
+from holter.checks.base import case
+from holter.checks.messages import MessageCheck, phrase, said
+from holter.finding import Fix, Severity
+from holter.stages import Stage
+
+
+class TemplateAndTokenizerDisagree(MessageCheck):
+    """What it looks for
+        The masking code saying that the conversation it rebuilt has another number of tokens than the tokenised text,
+        and that the sample is therefore ignored; or a chat template that refuses the conversation.
+
+    Why it hurts
+        LLaVA-style code masks all labels of such a sample. When the template does not fit the tokenizer this happens
+        to every sample: the loss is 0.0 and so is the gradient.
+
+    How to fix it
+        Use the template of the base model and the tokenizer version the code was written for. A gap of one token a
+        round points to a changed treatment of blanks or of the end token between tokenizer versions.
+
+    When to ignore it
+        When a handful of samples of thousands are named and the loss moves.
+
+    Threshold
+        None: the wording is that of the libraries.
+
+    Sources
+        Messages of LLaVA and its relatives, transformers chat templates, TRL.
+    """
+
+    code = "LAB006"
+    name = "template-and-tokenizer-disagree"
+    title = "Template, tokenizer and masking code disagree"
+    severity = Severity.ERROR
+    stage = Stage.TOKENIZE
+    summary = "the masking code counts other tokens than the tokenizer made, so samples are ignored"
+    cure = Fix(
+        summary="Use the conversation template of the base model and the tokenizer version that the code expects."
+    )
+    phrases = (
+        phrase("tokenization mismatch * vs.", template_mismatch=8, labels_all_masked=3),
+        phrase("turn * has * tokens * expected", template_mismatch=5),
+        phrase("number of rounds * does not match", template_mismatch=5),
+        phrase("conversation roles must alternate", template_mismatch=5),
+        phrase("chat_template is not set", template_mismatch=4),
+        phrase("system role not supported", template_mismatch=3),
+        phrase("only user and assistant roles are supported", template_mismatch=3),
+        phrase(
+            "mismatch between tokenized prompt and the start of tokenized prompt+completion",
+            template_mismatch=4,
+            severity=Severity.NOTE,
+        ),
+        phrase("template * does not exist", template_mismatch=3),
+        phrase("eos token * does not match * template", template_mismatch=4, severity=Severity.WARNING),
+    )
+    bad = (case("one token apart", events=[said("WARNING: tokenization mismatch: 88 vs. 89. (ignored)", "warning")]),)
+    good = (
+        case("another mismatch", events=[said("size mismatch for score.weight")]),
+        case("a template is named", events=[said("Using chat template: chatml", "message")]),
+    )
+    not_enough = (case("nothing was said"),)

@@ -1,0 +1,74 @@
+"""TOK007 token-id-beyond-embeddings."""
+
+from __future__ import annotations
+
+from holter.checks.base import case
+from holter.checks.messages import MessageCheck, phrase, said
+from holter.finding import Fix, Severity
+from holter.stages import Stage
+
+SHAPES = "RuntimeError: size mismatch for lm_head.weight: copying a param with shape torch.Size([32001, 64])"
+
+
+class TokenIdBeyondEmbeddings(MessageCheck):
+    """What it looks for
+        The embedding refusing a token id, or weights of embedding and output tables with different numbers of rows.
+
+    Why it hurts
+        The tokenizer has more tokens than the model has rows: added tokens, or a tokenizer of another model. On a GPU
+        this is a device-side assertion that names no line.
+
+    How to fix it
+        ``model.resize_token_embeddings(len(tokenizer))`` after adding tokens and before training; the same before
+        weights or adapters saved with the larger table are loaded.
+
+    When to ignore it
+        The same words also come from a sequence longer than the position table. Compare the longest sequence with
+        ``max_position_embeddings`` when the vocabulary fits.
+
+    Threshold
+        None: the wording is that of the libraries.
+
+    Sources
+        Messages of PyTorch, TensorFlow, transformers and PEFT.
+    """
+
+    code = "TOK007"
+    name = "token-id-beyond-embeddings"
+    title = "A token id has no embedding row"
+    severity = Severity.ERROR
+    stage = Stage.FORWARD
+    summary = "token ids and embedding table do not fit each other"
+    cure = Fix(
+        summary="Call model.resize_token_embeddings(len(tokenizer)) after adding tokens and before loading weights."
+    )
+    phrases = (
+        phrase("index out of range in self", embeddings_not_resized=7),
+        phrase("srcindex < srcselectdimsize", embeddings_not_resized=7),
+        phrase("torch.embedding * indexerror: index out of range", embeddings_not_resized=7),
+        phrase("indices[* is not in [0,", embeddings_not_resized=6),
+        phrase("index out of range: tried to access index * table", embeddings_not_resized=7),
+        phrase("size mismatch for * embed_tokens", embeddings_not_resized=8),
+        phrase("size mismatch for * lm_head", embeddings_not_resized=8),
+        phrase("size mismatch for * word_embeddings", embeddings_not_resized=8),
+        phrase("size mismatch for * wte", embeddings_not_resized=8),
+        phrase("size mismatch for * shared.weight", embeddings_not_resized=8),
+        phrase("size mismatch for * embed_in", embeddings_not_resized=8),
+        phrase("size mismatch for * tok_embeddings", embeddings_not_resized=8),
+        phrase("size mismatch for * cls.predictions", embeddings_not_resized=6),
+        phrase("size mismatch for * final_logits_bias", embeddings_not_resized=7),
+        phrase("token id * vocab_size", embeddings_not_resized=4),
+        phrase("vocabulary size * does not match", embeddings_not_resized=6),
+        phrase("vocab size * does not match", embeddings_not_resized=6),
+        phrase("vocab_size mismatch", embeddings_not_resized=6),
+    )
+    bad = (
+        case("cpu", events=[said("IndexError: index out of range in self")]),
+        case("gpu", events=[said("Indexing.cu:1141: Assertion `srcIndex < srcSelectDimSize` failed.")]),
+        case("saved with more rows", events=[said(SHAPES)]),
+    )
+    good = (
+        case("another index error", events=[said("IndexError: list index out of range")]),
+        case("another layer", events=[said("size mismatch for classifier.weight: copying a param")]),
+    )
+    not_enough = (case("nothing was said"),)

@@ -1,0 +1,66 @@
+"""TOK004 padding-side-refused."""
+
+from __future__ import annotations
+
+from holter.checks.base import case
+from holter.checks.messages import MessageCheck, phrase, said
+from holter.finding import Fix, Severity
+from holter.stages import Stage
+
+REFUSED = (
+    "ValueError: You are attempting to perform batched generation with padding_side='right' this may lead to "
+    "unexpected behaviour for Flash Attention version of Qwen2."
+)
+
+
+class PaddingSideRefused(MessageCheck):
+    """What it looks for
+        A model or script refusing the side on which batches are padded, or warning that generation from right-padded
+        prompts goes wrong.
+
+    Why it hurts
+        A decoder continues from the last position. With padding on the right that is a padding token, so generated
+        text is poor although training is fine. Some attention code only supports one side at all.
+
+    How to fix it
+        Pad on the left for generation; for training pad on the side the model's own code expects (right for most).
+
+    When to ignore it
+        In training without generation a causal model is indifferent to padding on the right.
+
+    Threshold
+        None: the wording is that of the libraries.
+
+    Sources
+        Messages of transformers and TRL.
+    """
+
+    code = "TOK004"
+    name = "padding-side-refused"
+    title = "Padding on the wrong side"
+    severity = Severity.ERROR
+    stage = Stage.COLLATE
+    summary = "batches are padded on a side that the model or the code does not support"
+    cure = Fix(summary="Set tokenizer.padding_side to the side the message asks for, before anything is tokenised.")
+    phrases = (
+        phrase("batched generation with padding_side='right'", padding_side=9),
+        phrase("right-padding was detected", padding_side=6, severity=Severity.WARNING),
+        phrase("assert * padding_side", padding_side=7),
+        phrase("padding_side should be", padding_side=6),
+        phrase("padding side must be", padding_side=6),
+        phrase("padding side should be", padding_side=6),
+        phrase("only supports left padding", padding_side=7),
+        phrase("only supports right padding", padding_side=7),
+        phrase("left padding is not supported", padding_side=7),
+        phrase("right padding is not supported", padding_side=7),
+        phrase("does not support left padding", padding_side=7),
+        phrase("does not support right padding", padding_side=7),
+        phrase("not equal to `right` to the sfttrainer", padding_side=3, severity=Severity.NOTE),
+        phrase("not equal to `left` to the * trainer", padding_side=3, severity=Severity.NOTE),
+    )
+    bad = (case("refused", events=[said(REFUSED)]),)
+    good = (
+        case("named in passing", events=[said("padding_side: left", "message")]),
+        case("another refusal", events=[said("ValueError: padding='max_length' needs max_length")]),
+    )
+    not_enough = (case("nothing was said"),)
