@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from importlib import import_module
 
 import click
@@ -47,4 +48,9 @@ def main() -> None:
         group(standalone_mode=True)
     except HolterError as error:
         click.echo(f"{type(error).__name__}: {error}", err=True)
+        sys.exit(2)
+    except Exception:
+        # Python would leave with 1 here, which is the code of a fault that was found in the run.
+        traceback.print_exc()
+        click.echo("Holter itself failed; this is a bug, please report it with the lines above.", err=True)
         sys.exit(2)

@@ -9,7 +9,7 @@ from holter.checks.look import is_on, written
 from holter.diagnosis.causes import CAUSES
 from holter.diagnosis.weigh import Score
 from holter.finding import Change, Fix
-from holter.run import Run, Value
+from holter.run import Authority, Expression, Run, Value
 
 BF16_DEVICES = ("a100", "a10", "a30", "a40", "a6000", "l4", "l40", "h100", "h200", "h800", "a800", "b200", "gh200")
 BF16_SERIES = ("rtx 30", "rtx 40", "rtx 50", "rtx30", "rtx40", "rtx50", "3090", "4090", "5090", "ada", "ampere")
@@ -30,12 +30,12 @@ def remedy(score: Score, run: Run) -> Fix:
 
 
 def change(name: str, value: Value | None, new: Any) -> Change:
-    """An edit of the place where a setting stands, under the name it has there."""
+    """An edit of a setting where it stands; without a file where only a person or the command line said it."""
     if value is None:
         return Change(key=name, new=new)
-    inside = value.source.file != "--set"
-    old = written(value.value) if hasattr(value.value, "text") else value.value
-    return Change(key=value.source.key or name, old=old, new=new, file=value.source.file if inside else None)
+    plain = written(value.value) if isinstance(value.value, Expression) else value.value
+    in_file = value.authority not in (Authority.DEFAULT, Authority.FACT, Authority.SET)
+    return Change(key=name, old=plain, new=new, file=value.source.file if in_file else None)
 
 
 def _on(run: Run, name: str) -> list[Value]:
@@ -44,11 +44,11 @@ def _on(run: Run, name: str) -> list[Value]:
 
 def _leave_fp16(run: Run) -> list[Change]:
     has_bf16 = any(_is_bf16_card(written(v.value)) for v in run.config.get("devices", ()))
-    changes = [change("fp16", value, False) for value in _on(run, "fp16")]
+    changes = [change("fp16", value, False) for value in _on(run, "fp16") if value.authority is not Authority.FACT]
     for name in ("mixed_precision", "precision"):
         for value in run.config.get(name, ()):
             word = written(value.value).lower()
-            if "16" in word and "bf" not in word:
+            if "16" in word and "bf" not in word and value.authority is not Authority.FACT:
                 changes.append(change(name, value, "bf16" if has_bf16 else "fp32"))
     if has_bf16 and changes and not run.get("bf16"):
         changes.append(Change(key="bf16", new=True))
