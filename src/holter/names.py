@@ -123,6 +123,7 @@ def config_name(key: str, tool: str | None = None) -> str | None:
     return None
 
 
+@cache
 def series_name(key: str) -> str | None:
     """Our name of a logged quantity, or None when the key is not known.
 
@@ -136,7 +137,8 @@ def series_name(key: str) -> str | None:
         return None
     inner = index.get(rest)
     if prefix == "eval":
-        return f"eval_{inner or rest}"
+        found = inner or rest
+        return found if found.startswith("eval_") else f"eval_{found}"
     return inner
 
 

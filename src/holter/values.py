@@ -48,6 +48,7 @@ _SCHEDULES = {
 }
 _DTYPE_SETTINGS = frozenset({"torch_dtype", "bnb_4bit_compute_dtype"})
 _LISTS = frozenset({"target_modules", "modules_to_save", "architectures", "layers_to_transform"})
+_NONE_IS_A_WORD = frozenset({"lora_bias"})
 _ADAPTERS = {"full": "none", "freeze": "none", "false": "none", "": "none"}
 
 
@@ -77,7 +78,7 @@ def _from_text(name: str, text: str) -> Any:
     if name == "adapters":
         return _ADAPTERS.get(text.lower(), text.lower())
     if text.lower() in ("none", "null", "~"):
-        return None if name != "adapters" else "none"
+        return text.lower() if name in _NONE_IS_A_WORD else None
     if name in _LISTS or name.startswith("versions."):
         return text
     return number(text)
@@ -114,6 +115,8 @@ def derived(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield "load_in_4bit", True
     elif name == "devices" and isinstance(value, int) and not isinstance(value, bool) and value > 0:
         yield "world_size", value
+    elif name == "betas" and isinstance(value, list) and len(value) == 2:
+        yield from (("adam_beta1", value[0]), ("adam_beta2", value[1]))
     elif name == "framework" and str(value).upper() == "FSDP":
         yield "strategy", "FSDP"
 

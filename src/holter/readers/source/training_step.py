@@ -1,0 +1,222 @@
+"""Facts about a hand-written training step, from the order of its calls.
+
+A step is shown when ``backward`` and a step of the optimizer stand in one file; an excerpt that shows only one of them
+yields no fact about what is missing. Facts are named ``training_step.<name>``; each cites the line that shows it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from holter.run import Assignment, Authority, Call, Code, Expression, Run, Value
+
+_OPTIMIZER = re.compile(r"(^|[._])(optim\w*|opt|optimizers?(\[\])?|optimizer_?\w*)$", re.I)
+_SCHEDULER = re.compile(r"(sched\w*|\w*scheduler(\[\])?|lr_sched\w*)$", re.I)
+_SCALER = re.compile(r"(^|[._])(\w*scaler)$", re.I)
+_ENGINE = re.compile(r"(^|[._])(\w*engine|model_engine)$", re.I)
+_MODULO = re.compile(r"%|is_accumulation|sync_gradients|is_last|accumulat|should_step|update_step", re.I)
+_GOOD_STEP = re.compile(r"scale|skip|overflow|sync_gradients|step_was_skipped|is_finite|isfinite|isnan", re.I)
+_ACCUMULATION = re.compile(r"accum|update_freq|iters_to|grad_acc", re.I)
+_FORWARD_BYPASS = re.compile(r"\.module(\.|\()")
+_WRAPPERS = ("DistributedDataParallel", "DDP", "FullyShardedDataParallel", "DataParallel")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """The calls of a hand-written step, in order."""
+
+    backward: tuple[Call, ...]
+    optimizer: tuple[Call, ...]
+    scheduler: tuple[Call, ...]
+    zero_grad: tuple[Call, ...]
+    unscale: tuple[Call, ...]
+    clip: tuple[Call, ...]
+    engine: bool
+    accelerator: bool
+    scaler: bool
+
+
+def add_facts(run: Run, code: Code, comments: Mapping[int, str], authority: Authority) -> None:
+    """Add facts about the training step in ``code``, as far as it shows one.
+
+    Args:
+        run: where to.
+        code: calls and assignments of one file.
+        comments: line -> comment.
+        authority: of the source.
+    """
+    for name, value, call in (*_facts(code), *_bypass(code, comments), *_checkpoint(code)):
+        run.add_fact(name, Value(value=value, source=call.source, raw=_shown(call), authority=authority))
+
+
+def _shown(call: Call | Assignment) -> str:
+    if isinstance(call, Call):
+        return f"{call.name}(...)"
+    return f"{call.target} = {call.value.text if isinstance(call.value, Expression) else call.value!r}"
+
+
+Fact = tuple[str, Any, Call | Assignment]
+
+
+def _facts(code: Code) -> Iterator[Fact]:
+    step = _step(code)
+    if not step.backward:
+        return
+    yield "training_step.has_backward", True, step.backward[0]
+    if not step.optimizer:
+        return
+    yield "training_step.optimizer_step", True, step.optimizer[0]
+    if not step.engine:
+        yield from _zero_grad(code, step)
+        yield from _clip(step)
+    yield from _accumulation(code, step)
+    yield from _schedule(step)
+
+
+def _step(code: Code) -> Step:
+    calls = sorted(code.calls, key=lambda call: call.order)
+
+    def ending(*names: str) -> tuple[Call, ...]:
+        return tuple(call for call in calls if call.name.rsplit(".", 1)[-1] in names)
+
+    steps = [call for call in ending("step") if "." in call.name]
+    engine = [call for call in steps if _ENGINE.search(_receiver(call))]
+    return Step(
+        backward=ending("backward", "manual_backward"),
+        optimizer=tuple(
+            call
+            for call in steps
+            if call in engine or _OPTIMIZER.search(_receiver(call)) or _SCALER.search(_receiver(call))
+        ),
+        scheduler=tuple(call for call in steps if _SCHEDULER.search(_receiver(call))),
+        zero_grad=ending("zero_grad"),
+        unscale=ending("unscale_", "unscale_gradients"),
+        clip=ending("clip_grad_norm_", "clip_grad_norm", "clip_grad_value_", "clip_gradients"),
+        engine=bool(engine),
+        accelerator=any("accelerator" in _receiver(call) for call in ending("backward")),
+        scaler=any(_SCALER.search(_receiver(call)) for call in steps) or bool(code.named("GradScaler")),
+    )
+
+
+def _receiver(call: Call) -> str:
+    return call.name.rpartition(".")[0]
+
+
+def _zero_grad(code: Code, step: Step) -> Iterator[Fact]:
+    by_hand = [a for a in code.assignments if a.target.endswith(".grad") and a.value is None]
+    clearing: list[Call | Assignment] = [*step.zero_grad, *by_hand]
+    if not clearing:
+        yield "training_step.zero_grad", False, step.backward[0]
+        return
+    yield "training_step.zero_grad", True, clearing[0]
+    for wipe in step.zero_grad:
+        before = [call for call in step.backward if call.order < wipe.order and call.scope == wipe.scope]
+        after = [call for call in step.optimizer if call.order > wipe.order and call.scope == wipe.scope]
+        stepped = [
+            call for call in step.optimizer if call.order < wipe.order and before and call.order > before[-1].order
+        ]
+        again = [call for call in step.backward if call.order > wipe.order and after and call.order < after[0].order]
+        if before and after and not stepped and not again:
+            yield "training_step.zero_grad_before_step", True, wipe
+
+
+def _clip(step: Step) -> Iterator[Fact]:
+    yield "training_step.clip", bool(step.clip), (*step.clip, *step.backward)[0]
+    if not step.clip:
+        return
+    clip, update = step.clip[0], step.optimizer[0]
+    yield "training_step.clip_before_step", clip.order < update.order, clip
+    if step.scaler and not step.accelerator:
+        unscaled = any(call.order < clip.order for call in step.unscale)
+        yield "training_step.unscale_before_clip", unscaled, clip
+
+
+def _accumulation(code: Code, step: Step) -> Iterator[Fact]:
+    guarded = any(_MODULO.search(guard) for guard in step.optimizer[0].guards)
+    library = step.engine or any("accumulate(" in guard for guard in step.backward[0].guards)
+    counted = any(_MODULO.search(guard) and "%" in guard for guard in step.optimizer[0].guards)
+    if not (guarded and counted) or library:
+        return
+    yield "training_step.accumulates", True, step.optimizer[0]
+    yield "training_step.loss_divided", _divided(code, step.backward[0]), step.backward[0]
+
+
+def _divided(code: Code, backward: Call) -> bool:
+    """Whether the loss is divided by the number of micro-batches before ``backward``."""
+    texts = [backward.name, *(a.text for a in backward.args if isinstance(a, Expression))]
+    texts += [
+        assignment.value.text
+        for assignment in code.assignments
+        if isinstance(assignment.value, Expression) and "loss" in assignment.target.lower()
+    ]
+    texts += [text for call in code.calls if call.order <= backward.order for text in _expressions(call)]
+    return any("/" in text and _ACCUMULATION.search(text.split("/", 1)[1]) for text in texts) or any(
+        "mean(" in text for text in texts[: 1 + len(backward.args)]
+    )
+
+
+def _expressions(call: Call) -> list[str]:
+    return [argument.text for argument in call.args if isinstance(argument, Expression) and "loss" in argument.text]
+
+
+def _schedule(step: Step) -> Iterator[Fact]:
+    if not step.scheduler:
+        return
+    schedule, update = step.scheduler[0], step.optimizer[0]
+    same_place = schedule.scope == update.scope
+    yield "training_step.scheduler_step", True, schedule
+    if not same_place:
+        return
+    yield "training_step.scheduler_after_optimizer", schedule.order > update.order, schedule
+    every_update = schedule.loop_depth == update.loop_depth
+    if every_update:
+        counted = any("%" in guard for guard in update.guards)
+        free = not any(_MODULO.search(guard) for guard in schedule.guards)
+        if counted:
+            yield "training_step.scheduler_per_micro_batch", free, schedule
+        if step.scaler and not step.accelerator:
+            yield (
+                "training_step.scheduler_steps_when_skipped",
+                not any(_GOOD_STEP.search(guard) for guard in schedule.guards),
+                schedule,
+            )
+    else:
+        yield "training_step.scheduler_per_epoch", schedule.loop_depth < update.loop_depth, schedule
+
+
+def _is_list_of_text(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, str) for item in value)
+
+
+def _bypass(code: Code, comments: Mapping[int, str]) -> Iterator[Fact]:
+    """A forward pass through the module inside the wrapper, which leaves gradients unsynchronised."""
+    wrapped = code.named(*_WRAPPERS)
+    backward = code.named("backward")
+    if not wrapped or not backward:
+        return
+    for call in code.calls:
+        line = call.source.line or 0
+        text = f"{call.name}("
+        through = _FORWARD_BYPASS.search(text) or (".module" in comments.get(line, "") and "()" in call.name)
+        forward = call.target.rsplit(".", 1)[-1] in ("loss", "output", "outputs", "out", "logits", "preds", "pred")
+        if through and (forward or call.target) and not any("no_grad" in guard for guard in call.guards):
+            yield "training_step.ddp_wrapper_bypassed", True, call
+            return
+
+
+def _checkpoint(code: Code) -> Iterator[Fact]:
+    """What a checkpoint written or read by hand holds."""
+    for assignment in code.assignments:
+        named = re.search(r"(ckpt|checkpoint|snapshot|save_dict|training_state|state)\w*$", assignment.target, re.I)
+        if not named:
+            continue
+        if isinstance(assignment.value, dict) and any("state" in str(key) for key in assignment.value):
+            yield "checkpoint.keys", sorted(map(str, assignment.value)), assignment
+        elif "key" in assignment.target.lower() and _is_list_of_text(assignment.value):
+            yield "checkpoint.keys", list(assignment.value), assignment
+    for call in code.named("save"):
+        if call.args and isinstance(call.args[0], dict) and any("state" in str(key) for key in call.args[0]):
+            yield "checkpoint.keys", sorted(map(str, call.args[0])), call
