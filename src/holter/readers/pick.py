@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 from typing import cast
 
 from holter.readers.base import Match, Reader, Sample
 
-READERS: tuple[str, ...] = ()
+READERS: tuple[str, ...] = (
+    "trainer_state",
+    "jsonl",
+    "console_log",
+)
 
 
 def readers() -> list[Reader]:

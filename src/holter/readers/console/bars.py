@@ -1,0 +1,75 @@
+"""Progress bars: tqdm, notebook bars of transformers, Keras. They say how far the run is, and often carry metrics."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_TQDM = re.compile(
+    r"(?P<title>[^|\r\n]{0,80}?):?\s*(?P<percent>\d{1,3})%\s?\|[^|\r\n]{0,400}\|\s*(?P<done>[\d,.]+[kMG]?)\s*/\s*(?P<total>[\d,.]+[kMG]?)"
+    r"(?:\s*\[(?P<inside>[^\]\r\n]*)\]?)?"
+)
+_TQDM_PLAIN = re.compile(r"(?P<percent>\d{1,3})%\s+(?P<done>\d+)/(?P<total>\d+)\s+\[(?P<inside>[^\]\r\n]*)\]?")
+_NOTEBOOK = re.compile(
+    r"^\s*\[\s*(?P<done>\d+)/(?P<total>\d+)\s+[\d:]+\s*<\s*[\d:?]+(?:,\s*[^\],]*)?(?:,\s*Epoch\s+(?P<epoch>[\d.]+)/\d+)?\]"
+)
+_KERAS = re.compile(r"^\s*(?P<done>\d+)/(?P<total>\d+)\s+(?:\[[=>.]*\]|[━╸╺ ]+)\s*(?:-\s*)?")
+_RATE = re.compile(r"^\s*[\d:?]+\s*<\s*[\d:?]+(?:,\s*(?:[\d.?]+\s*(?:[A-Za-z]+/s|s/[A-Za-z]+)|\?\S*))?")
+_EPOCH = re.compile(r"\bepoch\b\D{0,6}(?P<epoch>\d+)", re.IGNORECASE)
+_SIZES = {"k": 1e3, "M": 1e6, "G": 1e9}
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A progress bar.
+
+    Attributes:
+        title: what stands before it, empty for the bar of the transformers Trainer.
+        done: how far.
+        total: of how many.
+        epoch: the epoch its title names, None without.
+        postfix: metrics inside or after it.
+        start: where the bar begins in the line.
+        end: where it ends.
+    """
+
+    title: str
+    done: float
+    total: float
+    epoch: float | None
+    postfix: str
+    start: int
+    end: int
+
+
+def parse(body: str) -> Bar | None:
+    """The bar in a line, None without one."""
+    if "%" in body:
+        match = _TQDM.search(body) or _TQDM_PLAIN.search(body)
+        if match is not None:
+            return _tqdm(match)
+    if "/" in body and (match := _NOTEBOOK.match(body)) is not None:
+        epoch = float(match["epoch"].rstrip(".")) if match["epoch"] else None
+        return Bar("", float(match["done"]), float(match["total"]), epoch, "", 0, match.end())
+    if "/" in body and (match := _KERAS.match(body)) is not None:
+        return Bar("batch", float(match["done"]), float(match["total"]), None, body[match.end() :], 0, len(body))
+    return None
+
+
+def _tqdm(match: re.Match[str]) -> Bar | None:
+    done, total = _size(match["done"]), _size(match["total"])
+    if done is None or total is None:
+        return None
+    inside = match["inside"] or ""
+    title = (match.groupdict().get("title") or "").strip()
+    named = _EPOCH.search(title)
+    postfix = _RATE.sub("", inside).lstrip(", ")
+    return Bar(title, done, total, float(named["epoch"]) if named else None, postfix, match.start(), match.end())
+
+
+def _size(text: str) -> float | None:
+    factor = _SIZES.get(text[-1:], 1.0)
+    try:
+        return float(text.rstrip("kMG").replace(",", "")) * factor
+    except ValueError:
+        return None

@@ -1,0 +1,165 @@
+"""Splits console output into lines: decoding, carriage returns, colour codes, and the prefixes that launchers add."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from holter.errors import ReadError
+from holter.readers.base import HEAD_BYTES, Sample, guess_encoding, unreadable
+from holter.run import Gap
+
+CHUNK_BYTES = 1 << 20
+MAX_LINE_BYTES = 4 << 20  # longest line a person or a tool prints on purpose; the rest of a longer one is left out
+MAX_SEGMENT = 20_000  # characters of one message looked at; longer ones are dumps of data
+
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-_]|[\x08\x00]")
+_LEVEL = r"(?:DEBUG|INFO|NOTICE|WARNING|WARN|ERROR|CRITICAL|FATAL)"
+_CLOCK = r"\d{4}[-/]\d\d[-/]\d\d[ T]\d\d:\d\d(?::\d\d)?(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
+_PREFIXES = re.compile(
+    "|".join(
+        (
+            r"\s*\[(?:default|rank|RANK|Rank)[ :]?(?P<bracket>\d+)\]\s*:?\s*",
+            r"\s*(?:rank|Rank|RANK)[ :]?(?P<word>\d+)\s*[:|]\s+",
+            r"\s*(?P<bare>\d{1,3}):\s+(?=[\[{'(A-Za-z|*])",
+            r"\s*\((?:[\w. ]*\bpid=\d+[^)]*)\)\s*",
+            rf"\s*\[?{_CLOCK}\]?(?:\s*[-|:]+)?\s*",
+            r"\s*\[\d\d:\d\d:\d\d\]\s+",
+            r"\s*\d\d/\d\d/\d{2,4} \d\d:\d\d:\d\d(?:[.,]\d+)?(?:\s*[-|:]+)?\s*",
+            rf"\s*\[{_LEVEL}\|[^\]]*\]\s*(?:{_CLOCK})?\s*(?:>>)?\s*",
+            rf"\s*\[{_LEVEL}\]\s*",
+            r"\s*\[[\w./-]+\.py:\d+(?::\w+)?\]\s*",
+            r"\s*\[(?:deepspeed|axolotl[\w.]*|accelerate|PID:\d+|RANK:(?P<axolotl>\d+)|stdout|stderr)\]\s*",
+            r"\s*(?:INFO|DEBUG)(?::[\w.]+:|\s+[-|:]+|\s+)\s*(?:[\w.]+\.[\w.]+|__main__|\w+)?\s*(?:[-|:]+\s+|(?=[{\[]))",
+            r"\s*(?:std(?:out|err)|logs?)\s*[:|]\s+",
+            r"\s*(?:>>>|>>|\$|#)\s+",
+        )
+    )
+)
+_MAX_PREFIXES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One message.
+
+    Attributes:
+        number: 1-based line of the file.
+        text: as written, without colours and control codes.
+        body: the text without launcher prefixes.
+        rank: the process that printed it, None where it does not say.
+    """
+
+    number: int
+    text: str
+    body: str
+    rank: int | None = None
+
+
+def clean(number: int, text: str) -> Line:
+    """A raw segment without colours, and its body without prefixes."""
+    if len(text) > MAX_SEGMENT:
+        text = text[:MAX_SEGMENT]
+    if "\x1b" in text or "\x08" in text or "\x00" in text:
+        text = _ANSI.sub("", text)
+    text = text.rstrip()
+    at, rank = 0, None
+    if text[:1] not in ("{", ""):
+        for _ in range(_MAX_PREFIXES):
+            match = _PREFIXES.match(text, at)
+            if match is None or match.end() == at:
+                break
+            at = match.end()
+            named = next((value for value in match.groupdict().values() if value is not None), None)
+            rank = int(named) if named is not None else rank
+    return Line(number, text, text[at:], rank)
+
+
+@dataclass
+class Chunks:
+    """Reads a log in chunks of whole lines.
+
+    Attributes:
+        gaps: what had to be left out.
+    """
+
+    sample: Sample
+    gaps: list[Gap] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        """Pairs of the number of the first line and a block of whole lines in UTF-8 (or ASCII-compatible) bytes."""
+        encoding = guess_encoding(self.sample.head[:HEAD_BYTES])
+        if encoding is None:
+            raise ReadError(
+                f"could not read {self.sample.shown} as a log", where=self.sample.shown, why="it holds binary data"
+            )
+        if encoding.startswith("utf-16"):
+            yield from _split(self.sample.read_text().encode("utf-8", errors="replace"))
+            return
+        number, tail = 1, b""
+        for block in self._blocks():
+            data = tail + block if tail else block
+            if number == 1 and not tail:
+                data = data.removeprefix(b"\xef\xbb\xbf")
+            cut = data.rfind(b"\n") + 1
+            if not cut and len(data) > MAX_LINE_BYTES:
+                cut, data = self._shorten(data, number)
+            if cut:
+                yield number, data[:cut]
+                number += data.count(b"\n", 0, cut)
+            tail = data[cut:]
+        if tail:
+            yield number, tail
+
+    def _blocks(self) -> Iterator[bytes]:
+        try:
+            with self.sample.path.open("rb") as stream:
+                while block := stream.read(CHUNK_BYTES):
+                    yield block
+        except OSError as error:
+            raise unreadable(self.sample.shown, error) from error
+
+    def _shorten(self, data: bytes, number: int) -> tuple[int, bytes]:
+        cut = data.rfind(b"\r") + 1
+        if cut:
+            return cut, data
+        if not any(gap.source.line == number for gap in self.gaps):
+            what = f"the part of line {number} after {MAX_LINE_BYTES >> 20} MiB"
+            self.gaps.append(Gap(source=self.sample.source(line=number), what=what, why="no log line is that long"))
+        return 0, data[:MAX_LINE_BYTES]
+
+
+def _split(data: bytes) -> Iterator[tuple[int, bytes]]:
+    number, at = 1, 0
+    while at < len(data):
+        cut = data.find(b"\n", at + CHUNK_BYTES) + 1 or len(data)
+        yield number, data[at:cut]
+        number += data.count(b"\n", at, cut)
+        at = cut
+
+
+def decode(block: bytes) -> str:
+    """Text of a block: UTF-8, or Latin-1 where it is not."""
+    try:
+        return block.decode("utf-8")
+    except UnicodeDecodeError:
+        return "\n".join(_decode_line(line) for line in block.split(b"\n"))
+
+
+def _decode_line(line: bytes) -> str:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
+
+
+def segments(number: int, text: str) -> Iterator[tuple[int, str]]:
+    """The lines of a block, those overwritten with carriage returns each on their own, with their line numbers."""
+    for offset, line in enumerate(text.split("\n")):
+        if "\r" in line:
+            for part in line.split("\r"):
+                if part:
+                    yield number + offset, part
+        elif line:
+            yield number + offset, line

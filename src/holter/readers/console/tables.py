@@ -1,0 +1,113 @@
+"""Tables in a log: Markdown, aligned or tab-separated columns under a header, and a header line over bare numbers.
+
+The transformers notebook prints ``Step  Training Loss  Validation Loss``; loops print ``train_loss,valid_loss`` and then
+rows of numbers; people paste Markdown tables into reports.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from holter.names import normal, series_name
+from holter.readers.console.row import Row
+from holter.readers.numbers import cell_number, number, progress
+from holter.readers.rows import EPOCH_KEYS, STEP_KEYS
+
+_RULE = re.compile(r"^[\s|:+\-=*#]*$")
+_DECORATION = " \t*=-#|+"
+_GAP = re.compile(r"\t|\s{2,}|\s*[|,;]\s*")
+_ABSENT = re.compile(r"\bNo log\b", re.IGNORECASE)
+MAX_WORDS = 4  # of a column name in a header without column gaps
+MAX_COLUMNS = 60
+MIN_NUMBERS = 0.5  # share of the cells of a row that are numbers; rows of words end the table
+
+
+@dataclass
+class Table:
+    """The table being read, if any."""
+
+    columns: list[str] = field(default_factory=list)
+
+    def feed(self, body: str) -> Row | None:
+        """A row of the table; None for anything else. A header is remembered, a foreign line ends the table."""
+        if self.columns:
+            if _RULE.match(body):
+                return None
+            row = self._row(body)
+            if row is not None:
+                return row
+        self.columns = header(body)
+        return None
+
+    @property
+    def opened(self) -> bool:
+        """Whether the last line fed was a header or belongs to a table."""
+        return bool(self.columns)
+
+    def _row(self, body: str) -> Row | None:
+        for cells in _cells(body):
+            extra = len(cells) - len(self.columns)
+            if extra == 1 and number(cells[0]) is not None:
+                cells = cells[1:]
+            elif extra:
+                continue
+            values = {name: _value(name, cell) for name, cell in zip(self.columns, cells, strict=True)}
+            found = {name: value for name, value in values.items() if value is not None}
+            if found and len(found) >= MIN_NUMBERS * len([c for c in cells if not _absent(c)]):
+                return Row(fields=found)
+        return None
+
+
+def header(body: str) -> list[str]:
+    """The column names of a header line; empty when the line is not the header of a table of metrics."""
+    stripped = body.strip(_DECORATION)
+    if not stripped or len(stripped) > 2000 or stripped[0] in "{[('\"":
+        return []
+    for names in (_GAP.split(stripped), _words(stripped)):
+        names = [name.strip(_DECORATION) for name in names]
+        if 2 <= len(names) <= MAX_COLUMNS and _is_header(names):
+            return names
+    return []
+
+
+def _is_header(names: list[str]) -> bool:
+    if any(not name or number(name) is not None or "=" in name or ":" in name for name in names):
+        return False
+    metrics = [name for name in names if series_name(name) is not None]
+    places = [name for name in names if normal(name) in STEP_KEYS or normal(name) in EPOCH_KEYS]
+    return bool(metrics) and len(metrics) + len(places) >= 2
+
+
+def _words(text: str) -> list[str]:
+    words, names, at = text.split(), list[str](), 0
+    if len(words) > MAX_COLUMNS:
+        return []
+    while at < len(words):
+        for size in range(min(MAX_WORDS, len(words) - at), 0, -1):
+            name = " ".join(words[at : at + size])
+            if size == 1 or series_name(name) is not None:
+                names.append(name)
+                at += size
+                break
+    return names
+
+
+def _cells(body: str) -> list[list[str]]:
+    text = _ABSENT.sub("-", body.strip())
+    if "|" in text:
+        return [[cell.strip() for cell in text.strip("|").split("|")]]
+    ways = [_GAP.split(text), text.split()]
+    return [[cell.strip() for cell in way] for way in ways]
+
+
+def _value(name: str, cell: str) -> float | str | None:
+    if normal(name) in STEP_KEYS or normal(name) in EPOCH_KEYS:
+        return progress(cell)
+    if number(cell) is not None:
+        return cell
+    return cell_number(cell)
+
+
+def _absent(cell: str) -> bool:
+    return cell.strip() in ("", "-", "--", "n/a", "N/A", "None", "—")

@@ -1,0 +1,240 @@
+"""Collects rows of logged numbers into series, column by column.
+
+Rows of one shape (the same keys in the same order) share a plan: which key is the step, which the epoch, and under
+which of Holter's names each other number is kept. Series of one shape share the arrays of their steps, epochs and
+lines, so a million rows cost 8 bytes a number.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from holter.names import metric_name, normal, series_name
+from holter.readers.numbers import number, progress, says_more
+from holter.run import EVENT_RESUME, NAN, Authority, Event, Run, Series, Source, Value
+
+STEP_KEYS = (
+    "train/global_step",
+    "trainer/global_step",
+    "global_step/max_steps",
+    "global_step",
+    "global_steps",
+    "current_steps",
+    "current_step",
+    "train_step",
+    "training_step",
+    "optimizer_step",
+    "num_updates",
+    "step",
+    "steps",
+    "training/global_step",
+    "iteration",
+    "iter",
+    "it",
+    "_step",
+)
+"""Keys that count optimizer updates, the most telling first: W&B's ``_step`` counts calls of its log function."""
+
+EPOCH_KEYS = (
+    "epoch",
+    "train/epoch",
+    "training/epoch",
+    "trainer/epoch",
+    "epochs",
+    "current_epoch",
+    "cur_epoch",
+    "_epoch",
+)
+IGNORED = frozenset(
+    ["_timestamp", "_runtime", "_wandb", "wall_time", "timestamp", "percentage", "elapsed_time", "remaining_time", "time", "datetime", "date", "global_step/total_steps"]
+)
+"""Clocks and shares of the way: not measurements of the training."""
+
+TOTALS = {"total_steps": "max_steps", "max_steps": "max_steps", "total_epochs": "num_train_epochs"}
+RAW_LIMIT = 10_000  # spellings kept a series; a log of a million zeros needs no million copies of '0.0'
+
+
+@dataclass
+class _Plan:
+    columns: list[array[float]]
+    names: list[str]
+    step_at: int
+    epoch_at: int
+    totals: dict[int, str]
+    group: str
+    lines: array[int] = field(default_factory=lambda: array("q"))
+    steps: array[float] = field(default_factory=lambda: array("d"))
+    epochs: array[float] = field(default_factory=lambda: array("d"))
+    holes: dict[int, set[int]] = field(default_factory=dict)
+    raw: dict[int, dict[int, str]] = field(default_factory=dict)
+
+
+class Rows:
+    """The rows of one file.
+
+    Args:
+        shown: the file as told to the user.
+        cell: 1-based notebook cell the rows belong to.
+        key: what part of a structured file they are, such as ``log_history``.
+    """
+
+    def __init__(self, shown: str, *, cell: int | None = None, key: str | None = None) -> None:
+        self.source = Source(file=shown, cell=cell, key=key)
+        self.settings: dict[str, Value] = {}
+        self._plans: dict[tuple[Any, ...], _Plan] = {}
+
+    def __bool__(self) -> bool:
+        return any(plan.lines for plan in self._plans.values())
+
+    def add(self, row: Mapping[str, Any], line: int, *, step: float = NAN, epoch: float = NAN, group: str = "") -> None:
+        """Add a row of key -> number or text that spells one; what is neither is left out.
+
+        Args:
+            row: the fields as logged.
+            line: 1-based line or entry.
+            step: used when the row itself names no step; likewise ``epoch``.
+            group: keeps rows of several origins in one file apart, such as ``rank 3``; the first in order is believed.
+        """
+        keys = (group, *row)
+        plan = self._plans.get(keys)
+        if plan is None:
+            plan = self._plans[keys] = _plan(tuple(row), group)
+        index = len(plan.lines)
+        plan.lines.append(line)
+        if plan.step_at < 0:
+            plan.steps.append(step)
+        if plan.epoch_at < 0:
+            plan.epochs.append(epoch)
+        for column, value in zip(plan.columns, row.values(), strict=True):
+            kind = type(value)
+            if kind is float or kind is int:
+                column.append(value)
+            else:
+                self._odd(plan, column, value, index)
+        if plan.totals:
+            self._total(plan, row, line)
+
+    def _odd(self, plan: _Plan, column: array[float], value: Any, index: int) -> None:
+        at = next(i for i, known in enumerate(plan.columns) if known is column)
+        found = None
+        if isinstance(value, str):
+            found = progress(value) if at == plan.step_at else number(value)
+        if isinstance(value, Mapping) and value:
+            self._nested(plan, at, value, index)
+        if found is None:
+            plan.holes.setdefault(at, set()).add(index)
+        elif says_more(found, value) and len(kept := plan.raw.setdefault(at, {})) < RAW_LIMIT:
+            kept[index] = value
+        column.append(NAN if found is None else found)
+
+    def _nested(self, plan: _Plan, at: int, value: Mapping[str, Any], index: int) -> None:
+        step = plan.columns[plan.step_at][index] if 0 <= plan.step_at < at else NAN
+        inner = {f"{plan.names[at]}/{key}": item for key, item in value.items()}
+        self.add(inner, plan.lines[index], step=step, group=plan.group)
+
+    def _total(self, plan: _Plan, row: Mapping[str, Any], line: int) -> None:
+        values = list(row.values())
+        for at, name in plan.totals.items():
+            if name not in self.settings and isinstance(values[at], (int, float)):
+                source = Source(file=self.source.file, line=line, cell=self.source.cell)
+                self.settings[name] = Value(
+                    value=values[at], source=source, raw=str(values[at]), authority=Authority.RECORDED
+                )
+
+    def series(self) -> list[Series]:
+        """All series; those of the first group first, the order otherwise that of first appearance."""
+        found: dict[tuple[str, str], list[tuple[_Plan, int]]] = {}
+        for plan in self._plans.values():
+            for at, name in enumerate(plan.names):
+                if name and len(plan.holes.get(at, ())) < len(plan.lines):
+                    found.setdefault((name, plan.group), []).append((plan, at))
+        ordered = sorted(found, key=lambda pair: pair[1])
+        return [self._join(name, found[name, group], group) for name, group in ordered]
+
+    def _join(self, name: str, pieces: list[tuple[_Plan, int]], group: str) -> Series:
+        key = group or self.source.key
+        source = Source(file=self.source.file, cell=self.source.cell, key=key)
+        whole = [_piece(name, source, plan, at) for plan, at in pieces]
+        return whole[0] if len(whole) == 1 else _in_order(whole)
+
+    def fill(self, run: Run) -> None:
+        """Put the series, recorded totals and resumptions into ``run``."""
+        for series in self.series():
+            if series.name in run.series:
+                run.other_series.append(series)
+            else:
+                run.series[series.name] = series
+        for name, value in self.settings.items():
+            run.add_setting(name, value)
+        if "loss" in run.series:
+            run.events.extend(_restarts(run.series["loss"]))
+
+
+def _plan(keys: Sequence[str], group: str) -> _Plan:
+    spelt = [normal(key) for key in keys]
+    step_at = next((spelt.index(key) for key in STEP_KEYS if key in spelt), -1)
+    epoch_at = next((spelt.index(key) for key in EPOCH_KEYS if key in spelt), -1)
+    names: list[str] = []
+    for at, key in enumerate(spelt):
+        if at in (step_at, epoch_at) or key in IGNORED or key in STEP_KEYS or key in EPOCH_KEYS or key in TOTALS:
+            names.append("")
+        else:
+            name = metric_name(keys[at])
+            names.append(name if name not in names else key)
+    columns = [array("d") for _ in keys]
+    plan = _Plan(
+        columns=columns,
+        names=names,
+        step_at=step_at,
+        epoch_at=epoch_at,
+        totals={at: TOTALS[key] for at, key in enumerate(spelt) if key in TOTALS},
+        group=group,
+    )
+    if step_at >= 0:
+        plan.steps = columns[step_at]
+    if epoch_at >= 0:
+        plan.epochs = columns[epoch_at]
+    return plan
+
+
+def _piece(name: str, source: Source, plan: _Plan, at: int) -> Series:
+    holes, raw = plan.holes.get(at), plan.raw.get(at, {})
+    columns = (plan.columns[at], plan.steps, plan.epochs)
+    if not holes:
+        return Series(
+            name=name, source=source, values=columns[0], steps=columns[1], epochs=columns[2], lines=plan.lines, raw=raw
+        )
+    kept = [i for i in range(len(plan.lines)) if i not in holes]
+    values, steps, epochs = (array("d", (column[i] for i in kept)) for column in columns)
+    lines = array("q", (plan.lines[i] for i in kept))
+    moved = {new: raw[old] for new, old in enumerate(kept) if old in raw} if raw else {}
+    return Series(name=name, source=source, values=values, steps=steps, epochs=epochs, lines=lines, raw=moved)
+
+
+def _in_order(pieces: list[Series]) -> Series:
+    places = [(line, at, i) for at, piece in enumerate(pieces) for i, line in enumerate(piece.lines)]
+    places.sort()
+    whole = Series(name=pieces[0].name, source=pieces[0].source)
+    for line, at, i in places:
+        piece = pieces[at]
+        if i in piece.raw:
+            whole.raw[len(whole)] = piece.raw[i]
+        whole.append(piece.values[i], step=piece.steps[i], epoch=piece.epochs[i], line=line)
+    return whole
+
+
+def _restarts(loss: Series) -> Iterator[Event]:
+    for index in range(1, len(loss)):
+        before, now = loss.steps[index - 1], loss.steps[index]
+        if now < before:
+            text = f"the step goes back from {before:g} to {now:g}: the run was resumed or started again"
+            data = {"from": before, "to": now}
+            yield Event(kind=EVENT_RESUME, text=text, source=loss.place(index), step=int(now), data=data)
+
+
+def known(key: str) -> bool:
+    """Whether a key names a logged quantity of the training, by `holter.names` or as an evaluation result."""
+    return series_name(key) is not None
