@@ -1,0 +1,116 @@
+"""Tests one hypothesis: the prediction into the ledger, the replays, the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from holter.experiments.expression import parse
+from holter.experiments.factors import factor
+from holter.experiments.ledger import Entry, Hypothesis, Ledger, Verdict
+from holter.experiments.targets import Target
+from holter.experiments.trial import Trial, TrialCache, TrialResult
+from holter.experiments.verdict import judge
+from holter.run import Run
+
+UNCHANGED_REPLAYS = 2  # the least that shows a spread
+
+
+class Engine(Protocol):
+    """What runs trials: `holter.experiments.pool.LocalPool`, or a cluster."""
+
+    def run(self, trials: Sequence[Trial]) -> Any:
+        """Yield (index, result) as trials end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What a caller is told as trials end: how many of how many, and which."""
+
+    done: int
+    total: int
+    trial: Trial
+    result: TrialResult
+
+
+Told = Callable[[Progress], None]
+
+
+def run_all(
+    trials: Sequence[Trial], engine: Engine, cache: TrialCache | None = None, told: Told | None = None
+) -> list[TrialResult]:
+    """The results of several trials in their order; those in the cache are not run again, and equal ones run once."""
+    found: dict[int, TrialResult] = {}
+    for index, trial in enumerate(trials):
+        kept = cache.load(trial) if cache else None
+        if kept is not None:
+            found[index] = kept
+    missing = [i for i in range(len(trials)) if i not in found]
+    for position, result in engine.run([trials[i] for i in missing]):
+        index = missing[position]
+        found[index] = result
+        if cache:
+            cache.store(trials[index], result)
+        if told:
+            told(Progress(done=len(found), total=len(trials), trial=trials[index], result=result))
+    return [found[i] for i in range(len(trials))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """A tested hypothesis with both arms, for reports and plots."""
+
+    entry: Entry
+    base: Run
+    changed: Run
+
+
+def attempt(
+    target: Target,
+    change: Mapping[str, Any],
+    expect: str,
+    *,
+    engine: Engine,
+    steps: int = 3,
+    why: str = "",
+    cause: str = "",
+    time_limit: float = 600.0,
+    cache: TrialCache | None = None,
+    told: Told | None = None,
+) -> Attempt:
+    """Write the prediction, replay both arms, write the verdict.
+
+    Args:
+        target: what is replayed unchanged.
+        change: setting -> value of the changed arm.
+        expect: the prediction; see `holter.experiments.expression`.
+        engine: what runs the trials.
+        steps: optimizer steps of each replay.
+        why: the reason in words, for the ledger.
+        cause: the cause it is about, for the ledger.
+        time_limit: seconds a trial may take.
+        cache: finished trials, so that a killed attempt goes on.
+        told: called as trials end.
+
+    Raises:
+        ConfigError: the prediction is not an expression.
+    """
+    prediction = parse(expect)
+    ledger = Ledger(target.folder)
+    hypothesis = Hypothesis(
+        target=target.shown or target.name, change=dict(change), expect=expect, why=why, cause=cause
+    )
+    number = ledger.predict(hypothesis)
+    accounting = "loss_factor" in expect
+    arms = [
+        target.trial(steps=steps, repeat=i, accounting=accounting, time_limit=time_limit)
+        for i in range(UNCHANGED_REPLAYS)
+    ]
+    arms.append(target.with_settings(change).trial(steps=steps, accounting=accounting, time_limit=time_limit))
+    *base, changed = run_all(arms, engine, cache, told)
+    by_design = any(factor(name).changes_samples for name in change)
+    verdict: Verdict = judge(prediction, base, changed, other_samples=by_design)
+    ledger.decide(number, verdict)
+    entry = Entry(number=number, hypothesis=hypothesis, verdict=verdict)
+    return Attempt(entry=entry, base=base[0].run("unchanged"), changed=changed.run("changed"))

@@ -1,0 +1,111 @@
+"""What can be replayed: a recipe, the run folder of one, a configuration that names one, or a user's function."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from holter.errors import ConfigError
+from holter.experiments.trial import DEFAULT_TIME_LIMIT, Trial
+
+_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z")
+LAUNCH_KEYS = ("world_size",)
+"""Settings that say how a run is started, not how its trainer is built."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Something that can be replayed.
+
+    Attributes:
+        name: the recipe or ``module:function`` that builds the trainer.
+        settings: setting -> value, over the builder's own.
+        shown: as the user named it.
+        folder: where what Holter writes about it goes.
+    """
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    shown: str = ""
+    folder: Path = Path("holter-trials")
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Target:
+        """The same with more settings."""
+        return replace(self, settings={**self.settings, **settings})
+
+    def trial(
+        self,
+        *,
+        steps: int,
+        repeat: int = 0,
+        accounting: bool = False,
+        time_limit: float = DEFAULT_TIME_LIMIT,
+    ) -> Trial:
+        """The trial that replays it."""
+        settings = dict(self.settings)
+        world_size = int(settings.pop("world_size", 1) or 1)
+        return Trial(
+            target=self.name,
+            overrides=settings,
+            steps=steps,
+            world_size=world_size,
+            repeat=repeat,
+            path=(str(Path.cwd()),),
+            accounting=accounting,
+            time_limit=time_limit,
+        )
+
+
+def resolve(text: str, *, builder: str | None = None, output: Path | None = None) -> Target:
+    """The target that a user named.
+
+    Args:
+        text: a recipe, ``module:function``, a configuration file, or the folder of a run.
+        builder: the recipe or function to use for a file or folder that names none.
+        output: where to write; by default beside the run, or in ``holter-trials``.
+
+    Raises:
+        ConfigError: nothing that could be replayed goes by that name.
+    """
+    path = Path(text)
+    if _FUNCTION.match(text) and not path.exists():
+        return Target(name=text, shown=text, folder=output or Path("holter-trials") / text.replace(":", "."))
+    if path.exists():
+        recipe, settings = _settings_below(path)
+        name = builder or recipe
+        if name is None:
+            raise ConfigError(
+                f"{text} cannot be replayed",
+                where=text,
+                why="it names no recipe, and nothing in it says how to build its trainer",
+                do="add --target module:function, where function(overrides) returns your Trainer",
+            )
+        folder = output or (path / "holter" if path.is_dir() else Path("holter-trials") / path.stem)
+        return Target(name=name, settings=settings, shown=text, folder=folder)
+    return Target(name=_recipe(text), shown=text, folder=output or Path("holter-trials") / text)
+
+
+def _recipe(text: str) -> str:
+    from holter.recipes import RECIPES
+
+    if text not in RECIPES:
+        raise ConfigError(
+            f"there is nothing called {text}",
+            where=text,
+            why="it is no file or folder, no module:function and no recipe",
+            do="name one of the recipes: " + ", ".join(sorted(RECIPES)),
+        )
+    return text
+
+
+def _settings_below(path: Path) -> tuple[str | None, dict[str, Any]]:
+    from holter.readers import read
+
+    run = read([path])
+    recipe = run.get("recipe")
+    given = {name: values[0].value for name, values in run.config.items() if not values[0].is_default}
+    given.pop("recipe", None)
+    return recipe, given
