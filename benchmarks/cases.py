@@ -20,6 +20,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -139,7 +140,7 @@ def calibration(answers: Iterable[Answer]) -> Iterable[str]:
         for label, confidence in a.ranked
     ]
     yield f"{'confidence':12} {'causes':>7} {'stated':>7} {'right':>7}"
-    for low, high in zip(BINS, BINS[1:], strict=False):
+    for low, high in pairwise(BINS):
         inside = [(p, hit) for p, hit in stated if low <= p < high or p == high == BINS[-1]]
         if inside:
             mean = sum(p for p, _ in inside) / len(inside)

@@ -31,19 +31,12 @@ def command(paths: tuple[Path, ...], settings: tuple[str, ...], form: str, outpu
     run = read(list(paths), settings=dict(parse_setting(text) for text in settings))
     diagnosis = diagnose(run)
     if output is None:
-        _speak_utf8()
         write(diagnosis, run, form, sys.stdout)
     else:
         page = io.StringIO()
         write(diagnosis, run, form, page)
         _save(output, page.getvalue())
     sys.exit(0 if diagnosis.verdict is Verdict.HEALTHY else 1)
-
-
-def _speak_utf8() -> None:
-    """Reports quote any script; a terminal or pipe set to ASCII must not break them."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")
 
 
 def _save(path: Path, text: str) -> None:

@@ -17,7 +17,7 @@ from holter.diagnosis.result import Diagnosis, Excluded, RankedCause, Skipped, V
 from holter.diagnosis.suggest import suggest
 from holter.diagnosis.suspects import suspects
 from holter.diagnosis.weigh import Score, Weighed, weigh
-from holter.finding import Basis, Evidence, Outcome, Severity
+from holter.finding import Basis, Evidence, Finding, Outcome, Severity
 from holter.run import Run
 
 STANDS = 0.5
@@ -29,7 +29,7 @@ LISTED = 0.02
 MOST_CAUSES = 6
 """Causes listed; the rest share what is left."""
 
-__all__ = ["diagnose", "judge"]
+__all__ = ["diagnose", "judge", "scores_and_exclusions"]
 
 
 def diagnose(run: Run) -> Diagnosis:
@@ -50,10 +50,7 @@ def judge(run: Run, results: CheckResults) -> Diagnosis:
     )
     if all(f.severity < Severity.WARNING for f in findings):
         return healthy
-    scores = weigh(findings)
-    symptom = first_symptom(findings)
-    wondered = suspects(run, symptom)
-    excluded = by_contrary(run, {*scores, *wondered}) | by_stage(scores, symptom, wondered)
+    scores, excluded = scores_and_exclusions(run, findings)
     causes = _ranked(run, scores, excluded)
     named = sum(c.confidence for c in causes if same_cause(c.cause, causes[0].cause)) if causes else 0.0
     verdict = Verdict.FAULT if named >= STANDS else Verdict.UNDETERMINED
@@ -64,6 +61,14 @@ def judge(run: Run, results: CheckResults) -> Diagnosis:
         excluded=tuple(Excluded(cause=label, reason=reason) for label, reason in sorted(excluded.items())),
         next=suggest(causes, findings),
     )
+
+
+def scores_and_exclusions(run: Run, findings: Sequence[Finding]) -> tuple[dict[str, Score], dict[str, str]]:
+    """Label -> weight, and label -> reason for those ruled out (and for suspects that nothing speaks for)."""
+    scores = weigh(findings)
+    symptom = first_symptom(findings)
+    wondered = suspects(run, symptom)
+    return scores, by_contrary(run, {*scores, *wondered}) | by_stage(scores, symptom, wondered)
 
 
 def _ranked(run: Run, scores: Mapping[str, Score], excluded: Mapping[str, str]) -> list[RankedCause]:

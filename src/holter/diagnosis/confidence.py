@@ -21,18 +21,20 @@ MOST = 0.98
 """No inference from what a run left behind is surer than this; only an experiment confirms."""
 
 
-def confidences(scores: Mapping[str, Score], standing: Iterable[str]) -> dict[str, float]:
+def confidences(
+    scores: Mapping[str, Score],
+    standing: Iterable[str],
+    *,
+    temperature: float = TEMPERATURE,
+    none_of_these: float = NONE_OF_THESE,
+) -> dict[str, float]:
     """Label -> probability in [0, 1], for the causes that are still standing."""
     labels = [label for label in standing if scores[label].supporting]
-    findings = {label: {_key(w.finding) for w in scores[label].supporting} for label in labels}
-    shares = {label: 2.0 ** (scores[label].bits / TEMPERATURE) for label in labels}
-    none = 2.0 ** (NONE_OF_THESE / TEMPERATURE)
+    findings = {label: {id(w.finding) for w in scores[label].supporting} for label in labels}
+    shares = {label: 2.0 ** (scores[label].bits / temperature) for label in labels}
+    none = 2.0 ** (none_of_these / temperature)
     result = {}
     for label in labels:
         rivals = sum(shares[other] for other in labels if other == label or findings[label] & findings[other])
         result[label] = min(MOST, shares[label] / (none + rivals))
     return result
-
-
-def _key(finding: object) -> int:
-    return id(finding)
