@@ -1,0 +1,202 @@
+"""The sections of a diagnosis: what each says and in which words. Records in, plain blocks out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from holter.diagnosis.result import Diagnosis, Next, RankedCause
+from holter.finding import Evidence, Finding, Fix, Severity
+from holter.reports.blocks import Bar, Bars, Block, Edit, Edits, Item, Items, Paragraph, Section, Table
+from holter.reports.wording import certainty, clip, count, listed, sentence, setting
+from holter.run import Source
+
+MOST_FILES = 200  # rows of the table of files; a folder of thousands is summed up after them
+
+
+def symptoms(diagnosis: Diagnosis) -> Section:
+    """What is wrong, worst first."""
+    return _findings("symptoms", "Symptoms", [f for f in diagnosis.findings if f.severity >= Severity.WARNING])
+
+
+def notes(diagnosis: Diagnosis) -> Section:
+    """Findings that are no fault, and remarks of the diagnosis."""
+    found = _findings("notes", "Worth knowing", [f for f in diagnosis.findings if f.severity < Severity.WARNING])
+    remarks = tuple(Item(text=sentence(clip(text))) for text in diagnosis.notes)
+    return Section(key="notes", title=found.title, blocks=(*found.blocks, *_items(remarks)))
+
+
+def _findings(key: str, title: str, findings: Sequence[Finding]) -> Section:
+    ordered = sorted(findings, key=lambda f: (-f.severity, f.code))
+    items = tuple(
+        Item(text=sentence(clip(f.message)), place=_place(f.evidence), label=f.code, tone=f.severity.word)
+        for f in ordered
+    )
+    return Section(key=key, title=title, blocks=_items(items))
+
+
+def evidence(diagnosis: Diagnosis) -> Section:
+    """What speaks for the first cause, and against it."""
+    if not diagnosis.causes:
+        return Section(key="evidence", title="Evidence", blocks=())
+    first = diagnosis.causes[0]
+    blocks: list[Block] = [*_items(_evidence_items(first.evidence))]
+    if first.against:
+        blocks += [Paragraph(text="What speaks against it:"), *_items(_evidence_items(first.against))]
+    return Section(key="evidence", title="Evidence", blocks=tuple(blocks))
+
+
+def excluded(diagnosis: Diagnosis) -> Section:
+    """Causes that were ruled out, each with its reason."""
+    items = tuple(Item(label=e.cause, text=sentence(clip(e.reason))) for e in diagnosis.excluded)
+    return Section(key="excluded", title="Ruled out", blocks=_items(items, "terms"))
+
+
+def cause(diagnosis: Diagnosis) -> Section:
+    """How the first cause works."""
+    blocks = (Paragraph(text=diagnosis.causes[0].explanation),) if diagnosis.causes else ()
+    return Section(key="cause", title="Cause", blocks=blocks)
+
+
+def suspects(diagnosis: Diagnosis) -> Section:
+    """All causes still standing, side by side; left out where the first one stands alone."""
+    if len(diagnosis.causes) < 2:
+        return Section(key="suspects", title="Suspects", blocks=())
+    bars = tuple(_bar(c) for c in diagnosis.causes)
+    return Section(key="suspects", title="Suspects", blocks=(Bars(bars=bars),))
+
+
+def _bar(found: RankedCause) -> Bar:
+    return Bar(
+        label=found.cause,
+        title=found.title,
+        share=found.confidence,
+        words=certainty(found.confidence),
+        reason=sentence(clip(found.evidence[0].text)) if found.evidence else "",
+        place=_place(found.evidence[:1]),
+    )
+
+
+def fix(diagnosis: Diagnosis) -> Section:
+    """The one change to make now."""
+    found = diagnosis.causes[0].fix if diagnosis.causes else _own_fix(diagnosis.findings)
+    if found is None:
+        return Section(key="fix", title="Fix", blocks=())
+    changes = (Edits(edits=edits(found)),) if found.changes else ()
+    return Section(key="fix", title="Fix", blocks=(Paragraph(text=sentence(found.summary), strong=True), *changes))
+
+
+def _own_fix(findings: Iterable[Finding]) -> Fix | None:
+    ordered = sorted(findings, key=lambda f: (-f.severity, f.code))
+    return next((f.fix for f in ordered if f.fix is not None and f.severity >= Severity.WARNING), None)
+
+
+def edits(found: Fix) -> tuple[Edit, ...]:
+    """The changes of a fix as text."""
+    return tuple(
+        Edit(
+            key=change.key,
+            file=change.file or "",
+            old="" if change.old is None else clip(setting(change.old, change.file)),
+            new=clip(setting(change.new, change.file)),
+        )
+        for change in found.changes
+    )
+
+
+def expect(diagnosis: Diagnosis) -> Section:
+    """What the run looks like once it is fixed."""
+    text = diagnosis.causes[0].expect if diagnosis.causes else ""
+    return Section(key="expect", title="After the fix", blocks=(Paragraph(text=sentence(text)),) if text else ())
+
+
+def next_steps(diagnosis: Diagnosis) -> Section:
+    """Measurements that would settle it, the cheapest first."""
+    items = tuple(_next_item(step) for step in diagnosis.next)
+    return Section(key="next", title="To settle it", blocks=_items(items, "number"))
+
+
+def _next_item(step: Next) -> Item:
+    text = sentence(clip(step.measure))
+    if len(step.separates) > 1:
+        text += f" Separates {step.separates[0]} from {listed(step.separates[1:], 'and')}."
+    return Item(text=text, command=step.command)
+
+
+def checklist(diagnosis: Diagnosis) -> Section:
+    """The work that is left, as boxes to tick."""
+    items: list[Item] = []
+    found = diagnosis.causes[0].fix if diagnosis.causes else None
+    if found is not None:
+        items += [Item(text=_edit_line(edit)) for edit in edits(found)] or [Item(text=sentence(found.summary))]
+    items += [_next_item(step) for step in diagnosis.next]
+    if found is not None and diagnosis.causes[0].expect:
+        items.append(Item(text=f"Run again and compare: {diagnosis.causes[0].expect}"))
+    return Section(key="checklist", title="Checklist", blocks=_items(tuple(items), "check"))
+
+
+def _edit_line(edit: Edit) -> str:
+    before = f" (now {edit.old})" if edit.old else ""
+    where = f" in {edit.file}" if edit.file else ""
+    return f"Set {edit.key} to {edit.new}{where}{before}."
+
+
+def record(diagnosis: Diagnosis, names: Sequence[str] = ()) -> Section:
+    """What was read, what ran, what did not and why."""
+    blocks: list[Block] = []
+    if diagnosis.inputs:
+        rows = tuple((i.file, i.reader, clip(i.why)) for i in diagnosis.inputs[:MOST_FILES])
+        blocks.append(Table(columns=("file", "read as", "because"), rows=rows))
+    if len(diagnosis.inputs) > MOST_FILES:
+        blocks.append(Paragraph(text=f"And {count(len(diagnosis.inputs) - MOST_FILES, 'more file')}."))
+    gaps = tuple(Item(text=clip(f"{g.what}: {g.why}. {g.do}"), place=str(g.source)) for g in diagnosis.gaps)
+    if gaps:
+        blocks += [Paragraph(text="Could not be read:"), *_items(gaps)]
+    ran = sorted({*diagnosis.passed, *(f.code for f in diagnosis.findings)})
+    if ran:
+        blocks.append(Paragraph(text=f"Checks that ran: {', '.join(ran)}."))
+    blocks += _skipped(diagnosis)
+    lead = tally(diagnosis)
+    return Section(key="record", title="What was looked at", blocks=tuple(blocks), folded=True, lead=lead)
+
+
+def _skipped(diagnosis: Diagnosis) -> list[Block]:
+    """One line a reason: a hundred checks lack the same dozen things."""
+    blocks: list[Block] = []
+    for crashed, title in ((True, "Checks that failed (a fault of Holter):"), (False, "Checks that were skipped:")):
+        reasons: dict[str, list[str]] = {}
+        for one in diagnosis.skipped:
+            if one.crashed is crashed:
+                reasons.setdefault(one.reason, []).append(one.code)
+        items = tuple(Item(label=", ".join(sorted(codes)), text=clip(why)) for why, codes in sorted(reasons.items()))
+        if items:
+            blocks += [Paragraph(text=title), *_items(items, "terms")]
+    return blocks
+
+
+def tally(diagnosis: Diagnosis) -> str:
+    """One line: how much was read, how many checks ran and how many could not."""
+    ran = len({*diagnosis.passed, *(f.code for f in diagnosis.findings)})
+    skipped = sum(not s.crashed for s in diagnosis.skipped)
+    crashed = sum(s.crashed for s in diagnosis.skipped)
+    parts = [f"{count(len(diagnosis.inputs), 'file')} read", f"{count(ran, 'check')} ran", f"{skipped} skipped"]
+    if crashed:
+        parts.append(f"{crashed} failed")
+    if diagnosis.gaps:
+        parts.append(count(len(diagnosis.gaps), "gap"))
+    return ", ".join(parts)
+
+
+def _evidence_items(found: Iterable[Evidence]) -> tuple[Item, ...]:
+    return tuple(Item(text=sentence(clip(e.text)), place=_where(e.source)) for e in found)
+
+
+def _place(found: Sequence[Evidence]) -> str:
+    return next((_where(e.source) for e in found if e.source is not None), "")
+
+
+def _where(source: Source | None) -> str:
+    return "" if source is None else str(source)
+
+
+def _items(items: tuple[Item, ...], style: str = "bullet") -> tuple[Items, ...]:
+    return (Items(items=items, style=style),) if items else ()
