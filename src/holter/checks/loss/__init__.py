@@ -1,0 +1,1 @@
+"""Checks of family LOS: level, scale and course of the loss."""

@@ -1,0 +1,68 @@
+"""What a run says about its dynamic loss scale: overflow lines and the series ``loss_scale``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from holter.checks.shape import point
+from holter.checks.symptoms import number
+from holter.finding import Evidence
+from holter.run import EVENT_ERROR, EVENT_OVERFLOW, EVENT_WARNING, Event, Run
+
+AT_MINIMUM = re.compile(
+    r"already at minimum|minimum loss scale|loss scale (?:is )?(?:too low|below)|"
+    r"reducing (?:loss scale )?to 0(?:\.0*)?\b|"
+    r"minimum scale|loss scaler.*underflow|loss exploding|min_loss_scale|ZeroDivisionError.*scale",
+    re.IGNORECASE,
+)
+"""How DeepSpeed, fairseq, Apex and Megatron say that the scale cannot fall any further."""
+
+FLOOR = 1.0
+"""A scale of 1 is no scale: gradients overflow although the loss is not multiplied at all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleStep:
+    """The scale after one overflow, or at one logged point."""
+
+    scale: float
+    evidence: Evidence
+    step: int | None
+
+
+def overflows(run: Run) -> list[Event]:
+    """Overflow lines in file order, forgiven ones (hysteresis) included."""
+    return run.events_of(EVENT_OVERFLOW)
+
+
+def scale_course(run: Run) -> list[ScaleStep]:
+    """The scale over time: from overflow lines, else from the logged series."""
+    lines = []
+    for event in overflows(run):
+        scale = number(event.data.get("reducing_to"))
+        scale = number(event.data.get("loss_scale")) if scale is None else scale
+        if scale is not None:
+            evidence = Evidence(text=event.text[:160], source=event.source, step=event.step, value=scale)
+            lines.append(ScaleStep(scale=scale, evidence=evidence, step=event.step))
+    series = run.series.get("loss_scale")
+    if lines or series is None:
+        return lines
+    return [ScaleStep(scale=v, evidence=point(series, i), step=series.step(i)) for i, v in enumerate(series)]
+
+
+def says_minimum(run: Run) -> Evidence | None:
+    """A line that says the scale is at its floor, or None."""
+    wanted: Iterable[Event] = run.events_of(EVENT_ERROR, EVENT_WARNING, EVENT_OVERFLOW)
+    for event in wanted:
+        if AT_MINIMUM.search(event.text):
+            return Evidence(text=event.text[-160:], source=event.source, step=event.step)
+    return None
+
+
+def skipped_share(run: Run) -> float | None:
+    """Overflows per optimizer step of the log, None where the log does not reach far enough to tell."""
+    last = [series.steps[-1] for series in run.series.values() if len(series) and series.steps[-1] > 0]
+    steps = max(last, default=0.0)
+    return sum(event.count for event in overflows(run)) / steps if steps >= 1 else None

@@ -1,0 +1,106 @@
+"""Which causes a non-finite number speaks for, given precision, family and what came before it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from holter.checks.base import clues
+from holter.checks.context import Compute, family, is_reinforcement, precision, task_words
+from holter.checks.shape import shape
+from holter.checks.symptoms import EVAL_LOSSES, TRAIN_LOSSES, nonfinite
+from holter.finding import Clue
+from holter.knowledge.families import Fp16Record
+from holter.run import Run
+
+RISE_RATIO = 2.0
+"""A loss that doubled against its best level before it broke was diverging; ordinary noise of a mean stays below."""
+
+FP16_BITS = {Fp16Record.OVERFLOWS: 6.0, Fp16Record.FRAGILE: 4.5, Fp16Record.WORKS: 2.0}
+"""With fp16 on: a family whose overflow is documented all but settles it; one that trains in fp16 hardly helps."""
+
+FP16_UNKNOWN_FAMILY = 3.5
+"""With fp16 on and no record of the family: most public NaN reports under fp16 end at the precision."""
+
+FAMILY_ONLY = 3.5
+"""An overflowing family with no word on precision: fp16 is how such reports mostly come about."""
+
+
+def overflow_clues(run: Run) -> Iterator[Clue]:
+    """How far precision and family speak for an overflow of float16."""
+    found, row = precision(run), family(run)
+    record = row.fp16 if row is not None else None
+    name = row.name if row is not None else "the model"
+    if found.compute is Compute.FP16:
+        bits = FP16_BITS[record] if record is not None else FP16_UNKNOWN_FAMILY
+        why = f"fp16 ends at 65504 and {name} " + (
+            f"is known to leave it ({row.overflows_at or 'fp16 reports'})"
+            if row is not None and record is not Fp16Record.WORKS
+            else "computes in it"
+        )
+        yield from clues(why, fp16_overflow=bits, loss_scale_exhausted=bits - 4)
+        if found.half_weights:
+            why = "the weights themselves are float16"
+            yield from clues(why, low_precision_weights=3.0, optimizer_eps_underflow=2.5)
+    elif found.compute in (Compute.BF16, Compute.FP32):
+        why = f"{found.compute.value} reaches 3e38, so nothing overflows at 65504"
+        yield from clues(why, fp16_overflow=-6, loss_scale_exhausted=-7, fp16_weights_with_amp=-5)
+    elif record is Fp16Record.OVERFLOWS:
+        yield from clues(f"{name} overflows in fp16, the usual choice on cards without bf16", fp16_overflow=FAMILY_ONLY)
+    else:
+        yield from clues("overflow is the commonest way to a NaN, where the precision is not known", fp16_overflow=1)
+    if found.quantised == 8:
+        yield from clues("the base weights are 8-bit", quantized_precision_mismatch=2.5, quantized_without_adapter=1)
+
+
+def course_clues(run: Run) -> Iterator[Clue]:
+    """What the course before the first non-finite value speaks for."""
+    rise = rise_before_break(run)
+    if rise is not None:
+        why = f"the loss had risen {rise:.3g}-fold before it broke"
+        yield from clues(why, lr_too_high=2.5, grad_clip_disabled=1.0, warmup_missing=0.5, labels_all_masked=-2)
+    elif starts_broken(run):
+        why = "the first value logged is already not finite"
+        yield from clues(why, labels_all_masked=1.5, fully_masked_attention_nan=1.0, attention_kernel_bug=0.5)
+        yield from clues(why, lr_too_high=-3, grad_clip_disabled=-3, warmup_missing=-3)
+    if "ctc" in task_words(run):
+        yield from clues("a CTC loss is infinite where a transcript is longer than its frames", ctc_target_too_long=4)
+    if is_reinforcement(run):
+        yield from clues("a policy loss divides by spreads and ratios that may be zero", loss_formula_instability=1.5)
+
+
+def rise_before_break(run: Run) -> float | None:
+    """How many times its best level the loss had reached just before its first non-finite value, if it had risen."""
+    series = next((run.series[name] for name in TRAIN_LOSSES if name in run.series), None)
+    if series is None:
+        return None
+    stop = shape(series).first_nonfinite
+    zero = shape(series).first_zero
+    stop = min((i for i in (stop, zero) if i is not None), default=None)
+    before = [v for v in series.values[: stop or 0] if math.isfinite(v) and v > 0.0]
+    if len(before) < 2 or min(before[:-1]) <= 0.0:
+        return None
+    ratio = before[-1] / min(before[:-1])
+    return ratio if ratio >= RISE_RATIO else None
+
+
+def starts_broken(run: Run) -> bool:
+    """Whether the very first value of the training loss is not finite, or 0.0 with a gradient that is not finite."""
+    for name in TRAIN_LOSSES:
+        series = run.series.get(name)
+        if series is not None and len(series):
+            norms = run.series.get("grad_norm")
+            hidden = series[0] == 0.0 and norms is not None and len(norms) > 0 and not math.isfinite(norms[0])
+            return not math.isfinite(series[0]) or hidden
+    return False
+
+
+def leads(run: Run, name: str) -> bool:
+    """Whether a quantity is the first non-finite one in the order loss, gradient, evaluation; only that one carries
+    the clues of precision and course, so that one fault is not counted three times.
+    """
+    if name == "loss":
+        return True
+    if nonfinite(run, *TRAIN_LOSSES) is not None:
+        return False
+    return name == "grad_norm" or nonfinite(run, "grad_norm") is None or name not in EVAL_LOSSES

@@ -1,0 +1,113 @@
+"""NUM008 loss-scale-at-floor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.context import family
+from holter.checks.numerics._scaler import FLOOR, ScaleStep, overflows, says_minimum, scale_course
+from holter.finding import Clue, Evidence, Finding, Severity
+from holter.knowledge.families import Fp16Record
+from holter.run import EVENT_ERROR, EVENT_OVERFLOW, Event, Run, Source
+from holter.stages import Stage
+
+LOW_SCALE = 128.0
+"""Healthy fp16 runs settle between 2**10 and 2**30; below 2**7 the search has gone past every level that works."""
+
+MIN_FALLS = 6
+"""Overflows in an unbroken row that end below `LOW_SCALE`: from 2**13 that is what it takes to get there."""
+
+
+def _overflow(scale: float, to: float) -> Event:
+    text = f"OVERFLOW! Skipping step. Attempted loss scale: {scale:g}, reducing to {to:g}"
+    return Event(
+        kind=EVENT_OVERFLOW, text=text, source=Source(file="case"), data={"loss_scale": scale, "reducing_to": to}
+    )
+
+
+def _falls(first: float, count: int) -> list[Event]:
+    return [_overflow(first / 2**i, first / 2 ** (i + 1)) for i in range(count)]
+
+
+_AT_MINIMUM = Event(
+    kind=EVENT_ERROR,
+    text="Exception: Current loss scale already at minimum - cannot decrease scale anymore. Exiting run.",
+    source=Source(file="case"),
+)
+
+
+class LossScaleAtFloor(Check):
+    """The dynamic loss scale falls step by step to its floor.
+
+    What it looks for: a scale that ends at 1 or below, an unbroken fall of many halvings to a small scale, or a line
+    that says the scale is at its minimum.
+
+    Why it hurts: every step gives non-finite gradients however small the scale, so it is the forward pass that
+    overflows, not the scaled backward pass. All those steps were skipped: nothing was trained.
+
+    How to fix it: train in bf16 or fp32. A smaller initial scale only shortens the fall.
+
+    When to ignore it: when the fall stops well above 1 and training goes on; that is the scaler finding its level.
+
+    Threshold: ``FLOOR``, or `MIN_FALLS` halvings that end below `LOW_SCALE`.
+
+    Sources: DeepSpeed ``DynamicLossScaler`` (min_scale 1); torch.amp.GradScaler; Micikevicius et al. 2018, section 3.2.
+    """
+
+    code = "NUM008"
+    name = "loss-scale-at-floor"
+    title = "The loss scale falls to its floor"
+    severity = Severity.ERROR
+    stage = Stage.UNSCALE
+    needs = Needs(any_of=(("events",), ("loss_scale",)))
+
+    def detect(self, run: Run) -> Iterator[Finding]:
+        said, course = says_minimum(run), scale_course(run)
+        low = min(course, key=lambda s: s.scale, default=None)
+        exhausted = said is not None or (low is not None and course[-1].scale <= FLOOR) or _long_fall(course)
+        if not exhausted:
+            return
+        evidence: list[Evidence] = [said] if said is not None else []
+        if course:
+            evidence += [course[0].evidence, course[-1].evidence]
+        bottom = f" ({course[0].scale:g} to {course[-1].scale:g} in {len(course)} steps)" if course else ""
+        yield self.finding(
+            f"The loss scale falls to its floor{bottom}: every step overflows and is skipped",
+            evidence=evidence,
+            step=0 if _from_the_start(run) else course[0].step if course else None,
+            clues=list(_clues(run)),
+        )
+
+    bad = [
+        case("to 1", events=_falls(65536.0, 16)),
+        case("the floor is named", events=[_AT_MINIMUM]),
+        case("the series", series={"loss_scale": [2.0**k for k in range(16, -1, -1)]}),
+        case("cut off on the way", events=_falls(8192.0, 10)),
+    ]
+    good = [
+        case("finds its level", events=_falls(4294967296.0, 6)),
+        case("one overflow", events=[_overflow(65536.0, 32768.0)]),
+        case("settles at 1024", series={"loss_scale": [65536.0, 16384.0, 4096.0, 1024.0, 1024.0, 2048.0]}),
+    ]
+    not_enough = [case("no log", series={"loss": [2.0]})]
+
+
+def _long_fall(course: list[ScaleStep]) -> bool:
+    """Whether the course is an unbroken fall of many halvings that is still going on at a small scale."""
+    scales = [s.scale for s in course]
+    falls = all(later <= earlier for earlier, later in pairwise(scales))
+    return falls and len(scales) >= MIN_FALLS and scales[-1] < LOW_SCALE and scales[-2] > scales[-1]
+
+
+def _from_the_start(run: Run) -> bool:
+    first = next(iter(overflows(run)), None)
+    return first is not None and (first.step is None or first.step <= 1)
+
+
+def _clues(run: Run) -> Iterator[Clue]:
+    row = family(run)
+    known = 1.5 if row is not None and row.fp16 is Fp16Record.OVERFLOWS else 0.0
+    why = "gradients overflow at every scale down to 1, so the forward pass overflows"
+    yield from clues(why, loss_scale_exhausted=5.0, fp16_overflow=4.0 + known, lr_too_high=-0.5, labels_all_masked=-1)

@@ -1,0 +1,116 @@
+"""NUM003 non-finite-gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.context import Compute, precision
+from holter.checks.numerics._suspects import overflow_clues
+from holter.checks.shape import point, shape, updates_before
+from holter.finding import Clue, Finding, Severity
+from holter.run import Run, Series
+from holter.stages import Stage
+
+RARE_SHARE = 0.05
+"""A loss scaler that doubles every 2000 good steps overflows about once in 2000; one step in twenty is no search."""
+
+SETTLING_POINTS = 30
+"""From 2**32 (DeepSpeed's initial_scale_power) to 2**2 a scaler halves 30 times before it finds its level."""
+
+
+class NonFiniteGradient(Check):
+    """The gradient norm is NaN or infinite while the loss is finite.
+
+    What it looks for: non-finite values of grad_norm at points where the loss is an ordinary number. A few at the
+    start, or now and then under fp16, are the loss scaler finding its level and are only noted.
+
+    Why it hurts: the loss is finite, so the forward pass is right and the backward pass overflows or divides by zero.
+    Without a scaler that skips the step the next update destroys the weights.
+
+    How to fix it: with fp16 go to bf16 or lower the initial loss scale; without fp16 look for a square root, a
+    division or a logarithm at zero, and for a layer whose activations are huge.
+
+    When to ignore it: at the start of fp16 training, and when rare and always followed by finite values.
+
+    Threshold: more than one point in twenty, or more than 30 at the start, is no longer a scaler at work; see
+    ``RARE_SHARE`` and ``SETTLING_POINTS``.
+
+    Sources: torch.amp.GradScaler (growth every 2000 steps, backoff 0.5); DeepSpeed fp16 ``initial_scale_power`` 16-32.
+    """
+
+    code = "NUM003"
+    name = "non-finite-gradient"
+    title = "The gradient is not finite while the loss is"
+    severity = Severity.ERROR
+    stage = Stage.BACKWARD
+    needs = Needs(series={"grad_norm": 1})
+
+    def detect(self, run: Run) -> Iterator[Finding]:
+        norms = run.series["grad_norm"]
+        found = shape(norms)
+        loss = run.series.get("loss")
+        if found.first_nonfinite is None or (loss is not None and _loss_is_broken(loss)):
+            return
+        index = found.first_nonfinite
+        evidence = [point(norms, index, f"the first of {found.nonfinite} among {found.count}")]
+        if _scaler_at_work(norms, found.nonfinite):
+            yield self.finding(
+                f"grad_norm is not finite at {found.nonfinite} of {found.count} points, and finite again after",
+                evidence=evidence,
+                step=updates_before(norms, index),
+                severity=_severity_of_rare(run),
+                clues=_rare_clues(run),
+            )
+            return
+        yield self.finding(
+            f"grad_norm is not finite at {found.nonfinite} of {found.count} logged points although the loss is finite",
+            evidence=evidence,
+            step=updates_before(norms, index),
+            clues=[
+                *overflow_clues(run),
+                *clues("the backward pass breaks, not the forward", labels_all_masked=-1, loss_formula_instability=1.5),
+            ],
+        )
+
+    bad = [
+        case("always", series={"grad_norm": [math.nan] * 5, "loss": [2.0] * 5}),
+        case("from the middle on", series={"grad_norm": [1.0] * 5 + [math.inf] * 5}),
+        case(
+            "four of five hundred, bf16",
+            series={"grad_norm": [1.0] * 50 + [math.nan] + [1.0] * 49},
+            config={"bf16": True},
+        ),
+    ]
+    good = [
+        case("huge but finite", series={"grad_norm": [6e4, 9e3, 1e4]}),
+        case("the loss breaks too", series={"grad_norm": [math.nan], "loss": [math.nan]}),
+        case("hidden by the filter", series={"grad_norm": [math.nan], "loss": [0.0]}),
+    ]
+    not_enough = [case("no gradient norm", series={"loss": [2.0]})]
+
+
+def _loss_is_broken(loss: Series) -> bool:
+    """Whether the loss itself is not finite or hides a NaN behind 0.0; NUM001 and NUM002 say so then."""
+    return bool(shape(loss).nonfinite or shape(loss).zeros)
+
+
+def _scaler_at_work(norms: Series, bad: int) -> bool:
+    """Rare, or all at the start, and finite at the end."""
+    if not math.isfinite(norms[len(norms) - 1]):
+        return False
+    leading = next(i for i, v in enumerate(norms) if math.isfinite(v))
+    later = bad - leading
+    return leading <= SETTLING_POINTS and later <= max(1, RARE_SHARE * (len(norms) - leading))
+
+
+def _severity_of_rare(run: Run) -> Severity:
+    """Without fp16 there is no scaler that would explain or skip a non-finite gradient."""
+    return Severity.NOTE if precision(run).compute is Compute.FP16 else Severity.WARNING
+
+
+def _rare_clues(run: Run) -> list[Clue]:
+    if precision(run).compute is Compute.FP16:
+        return list(clues("overflows are rare and followed by finite steps", fp16_overflow=-1, loss_scale_exhausted=-3))
+    return list(clues("single batches give a gradient that is not finite", bad_batch=2, labels_all_masked=1))

@@ -1,0 +1,94 @@
+"""NUM001 non-finite-loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from holter.checks.base import Check, Needs, case
+from holter.checks.numerics._suspects import course_clues, overflow_clues
+from holter.checks.shape import point, shape, updates_before
+from holter.checks.symptoms import TRAIN_LOSSES, nonfinite
+from holter.finding import Evidence, Finding, Severity
+from holter.run import Run
+from holter.stages import Stage
+
+
+class NonFiniteLoss(Check):
+    """The training loss is NaN or infinite.
+
+    What it looks for: any NaN or infinity among the logged training losses, the final summary, or the loss somebody
+    wrote down; whether it was there from the first value, after healthy values, or only now and then.
+
+    Why it hurts: one non-finite loss gives non-finite gradients. Without a gradient scaler the next update writes
+    NaN into every weight, and nothing that follows can recover.
+
+    How to fix it: find the first module whose output is not finite (the guard names it). Under fp16 train in bf16 or
+    fp32; with finite activations look at the batch: labels that are all masked, out of range, or an empty target.
+
+    When to ignore it: never for a whole run. A single NaN that the loss scaler skipped costs one step.
+
+    Threshold: none; one non-finite value is enough. A few of many are said to be intermittent.
+
+    Sources: IEEE 754; transformers ``Trainer._maybe_log_save_evaluate`` and its ``logging_nan_inf_filter``.
+    """
+
+    code = "NUM001"
+    name = "non-finite-loss"
+    title = "The training loss is not finite"
+    severity = Severity.ERROR
+    stage = Stage.LOSS
+    needs = Needs(any_of=(*((name,) for name in TRAIN_LOSSES), ("variants",)))
+
+    def detect(self, run: Run) -> Iterator[Finding]:
+        for name in ("loss", "train_loss"):
+            series = run.series.get(name)
+            found = shape(series) if series is not None else None
+            if series is None or found is None or found.first_nonfinite is None:
+                continue
+            index = found.first_nonfinite
+            evidence = [point(series, index, f"the first of {found.nonfinite} among {found.count}")]
+            if index > 0:
+                evidence.append(point(series, index - 1, "just before"))
+            yield self.finding(
+                _course(found.nonfinite, found.count, index),
+                evidence=evidence,
+                step=updates_before(series, index) if name == "loss" else None,
+                clues=[*overflow_clues(run), *course_clues(run)],
+            )
+            return
+        written = nonfinite(run, *TRAIN_LOSSES)
+        if written is not None:
+            yield self.finding(
+                f"The training loss is {_word(written)}",
+                evidence=[written],
+                clues=[*overflow_clues(run), *course_clues(run)],
+            )
+
+    bad = [
+        case("from the first step", series={"loss": [math.nan] * 3}),
+        case("after ten healthy steps", series={"loss": [2.0] * 10 + [math.inf]}),
+        case("written down", facts={"loss": math.nan}),
+        case("the summary only", series={"train_loss": [math.nan]}),
+        case("in one of two runs", variants=[{"loss": 1.0}, {"loss": "nan"}]),
+    ]
+    good = [
+        case("large but finite", series={"loss": [6.0e7, 12.0, 3.0]}),
+        case("zero is a number", series={"loss": [0.0, 0.0]}),
+        case("only the evaluation is NaN", series={"loss": [2.0], "eval_loss": [math.nan]}),
+    ]
+    not_enough = [case("no loss at all", series={"learning_rate": [1e-4]})]
+
+
+def _course(nonfinite_count: int, count: int, index: int) -> str:
+    if nonfinite_count == count:
+        return f"The training loss is not finite at any of the {count} logged points"
+    if index == 0:
+        return f"The training loss is not finite from the first logged point on ({nonfinite_count} of {count})"
+    if nonfinite_count == count - index:
+        return f"The training loss was finite for {index} logged points and never again after"
+    return f"The training loss is not finite at {nonfinite_count} of {count} logged points, now and then"
+
+
+def _word(found: Evidence) -> str:
+    return "infinite" if isinstance(found.value, float) and math.isinf(found.value) else "NaN"

@@ -1,0 +1,1 @@
+"""Checks of family OPT: optimizer, schedule, clipping, and what the learning rate did."""
