@@ -68,7 +68,8 @@ def scores_and_exclusions(run: Run, findings: Sequence[Finding]) -> tuple[dict[s
     scores = weigh(findings)
     symptom = first_symptom(findings)
     wondered = suspects(run, symptom)
-    return scores, by_contrary(run, {*scores, *wondered}) | by_stage(scores, symptom, wondered)
+    spoken_for = {label for label in scores if scores[label].supporting}
+    return scores, by_contrary(run, spoken_for | wondered) | by_stage(scores, symptom, wondered)
 
 
 def _ranked(run: Run, scores: Mapping[str, Score], excluded: Mapping[str, str]) -> list[RankedCause]:

@@ -74,7 +74,7 @@ def _not_quantised(run: Run) -> str | None:
     if any(is_on(value.value) for _, value in spellings) or any("bit" in word for word in _precision_words(run)):
         return None
     off = [name for name, value in spellings if not value.is_default]
-    return f"{' and '.join(sorted(set(off)))} is off" if off else None
+    return f"{' and '.join(sorted(set(off)))} is off, so the weights are not quantised" if off else None
 
 
 def _rate_moves(run: Run) -> str | None:

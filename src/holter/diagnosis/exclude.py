@@ -45,8 +45,11 @@ def first_symptom(findings: Iterable[Finding]) -> Finding | None:
 
 
 def stage_reason(cause: Cause, symptom: Finding) -> str | None:
-    """Why the cause cannot explain the symptom, or None when it can."""
-    if symptom.step is None:
+    """Why the cause cannot explain the symptom, or None when it can.
+
+    What acts on the log alone can explain any number that was read from a log.
+    """
+    if symptom.step is None or cause.stage is Stage.LOG:
         return None
     if symptom.step == 0 and (cause.through_updates or cause.label == "missing-zero-grad"):
         return f"{_where(symptom)}, before any update; {_how(cause)}"
@@ -58,11 +61,11 @@ def stage_reason(cause: Cause, symptom: Finding) -> str | None:
 
 
 def by_stage(scores: Mapping[str, Score], symptom: Finding | None, suspects: Iterable[str]) -> dict[str, str]:
-    """Label -> reason, for weighed causes and other suspects that the first symptom rules out."""
+    """Label -> reason, for causes that something speaks for and other suspects that the first symptom rules out."""
     if symptom is None:
         return {}
     excluded = {}
-    for label in sorted({*scores, *suspects}):
+    for label in sorted({label for label in scores if scores[label].supporting} | set(suspects)):
         reason = stage_reason(CAUSES[label], symptom)
         if reason is not None and not _separate(scores.get(label), symptom):
             excluded[label] = reason

@@ -1,0 +1,76 @@
+"""How long a person waits for a diagnosis of a small folder, from process start to verdict.
+
+    python benchmarks/startup.py [--runs N] [--path FOLDER]
+
+Prints median and best wall time of ``holter diagnose`` on a folder with a log, a configuration and a script, next to
+those of a bare ``python -c pass`` measured in turn, and the modules that take longest to import.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+LOG = "".join(f"{{'loss': 0.0, 'grad_norm': nan, 'learning_rate': 0.0, 'epoch': {n / 100}}}\n" for n in range(1, 101))
+CONFIG = "model_name_or_path: google/mt5-small\nfp16: true\nlearning_rate: 5.0e-5\nper_device_train_batch_size: 4\n"
+SCRIPT = """from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments
+args = Seq2SeqTrainingArguments("out", fp16=True, learning_rate=5e-5, num_train_epochs=1)
+trainer = Seq2SeqTrainer(model=model, args=args, train_dataset=data)
+trainer.train()
+"""
+SHOWN = 12
+
+
+def small_folder(folder: Path) -> Path:
+    """Write the folder that is timed."""
+    for name, text in (("log.txt", LOG), ("config.yaml", CONFIG), ("train.py", SCRIPT)):
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def seconds(order: list[str]) -> float:
+    """Wall time of one process."""
+    start = time.perf_counter()
+    subprocess.run(order, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    return time.perf_counter() - start
+
+
+def slowest_imports(order: list[str]) -> list[tuple[int, str]]:
+    """Modules with the largest own import time in microseconds."""
+    done = subprocess.run([order[0], "-X", "importtime", *order[1:]], capture_output=True, text=True, check=False)
+    found = re.findall(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)", done.stderr)
+    return sorted(((int(own), name) for own, name in found), reverse=True)[:SHOWN]
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=15)
+    parser.add_argument("--path", type=Path, help="time this folder instead")
+    options = parser.parse_args()
+    with TemporaryDirectory() as scratch:
+        folder = options.path or small_folder(Path(scratch))
+        orders = {
+            "python -c pass": [sys.executable, "-c", "pass"],
+            "holter diagnose, json": [sys.executable, "-m", "holter", "diagnose", str(folder), "--format", "json"],
+            "holter diagnose, text": [sys.executable, "-m", "holter", "diagnose", str(folder)],
+        }
+        times: dict[str, list[float]] = {name: [] for name in orders}
+        for _ in range(options.runs):
+            for name, order in orders.items():
+                times[name].append(seconds(order))
+        for name, found in times.items():
+            print(f"{name:24} median {statistics.median(found):.3f} s  best {min(found):.3f} s")
+        print("slowest imports of the text form (own time):")
+        for own, name in slowest_imports(orders["holter diagnose, text"]):
+            print(f"  {own / 1000:7.1f} ms  {name}")
+
+
+if __name__ == "__main__":
+    main()
