@@ -31,7 +31,7 @@ class Factor:
         phase: under which heading a comparison lists it.
         stage: where it acts first.
         through_updates: it reaches loss and gradients only through an earlier weight update.
-        changes_samples: a replay with it sees other samples, or the same ones cut differently, by design.
+        changes_samples: a replay with it may see other samples, or the same ones cut differently, by design.
         inert: it changes speed, logs or files, never a number of the training itself.
     """
 
@@ -73,7 +73,7 @@ _TABLE = [
     *_rows("optimizer", Stage.UPDATE, "adam_epsilon optim_args optim_target_modules", through_updates=True),
     *_rows("scheduler", Stage.SCHEDULE, "lr_scheduler_type warmup_ratio warmup_steps", through_updates=True),
     *_rows("scheduler", Stage.SCHEDULE, "lr_scheduler_kwargs", through_updates=True),
-    *_rows("gradient and loss scaling", Stage.LOSS, "gradient_accumulation_steps world_size"),
+    *_rows("gradient and loss scaling", Stage.LOSS, "gradient_accumulation_steps world_size", changes_samples=True),
     *_rows("gradient and loss scaling", Stage.CLIP, "max_grad_norm", through_updates=True),
     *_rows("gradient and loss scaling", Stage.UNSCALE, "loss_scale initial_scale_power loss_scale_window hysteresis"),
     *_rows("precision", Stage.FORWARD, "fp16 bf16 precision torch_dtype tf32 load_in_8bit load_in_4bit autocast"),
