@@ -7,6 +7,7 @@ Nothing is dropped: of several series of one quantity the fullest is believed (`
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from holter.run import Run, Series
 
@@ -17,7 +18,7 @@ def merge(parts: Iterable[Run]) -> Run:
     candidates: dict[str, list[Series]] = {}
     for part in parts:
         absorb(whole, part)
-        for series in (*part.series.values(), *part.other_series):
+        for series in _training_loss([*part.series.values(), *part.other_series]):
             candidates.setdefault(series.name, []).append(series)
     for name, found in candidates.items():
         believed = max(found, key=_fullness)
@@ -39,6 +40,13 @@ def absorb(whole: Run, part: Run) -> None:
     whole.code.extend(part.code)
     whole.inputs.extend(part.inputs)
     whole.gaps.extend(part.gaps)
+
+
+def _training_loss(found: list[Series]) -> list[Series]:
+    """A ``train_loss`` logged again and again is the training loss, unless the same file also holds ``loss``."""
+    if any(series.name == "loss" for series in found):
+        return found
+    return [replace(s, name="loss") if s.name == "train_loss" and len(s) > 1 else s for s in found]
 
 
 def _fullness(series: Series) -> tuple[int, int]:

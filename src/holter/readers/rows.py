@@ -48,9 +48,8 @@ EPOCH_KEYS = (
     "cur_epoch",
     "_epoch",
 )
-IGNORED = frozenset(
-    ["_timestamp", "_runtime", "_wandb", "wall_time", "timestamp", "percentage", "elapsed_time", "remaining_time", "time", "datetime", "date", "global_step/total_steps"]
-)
+_CLOCKS = "_timestamp _runtime wall_time timestamp elapsed_time remaining_time time datetime date eta"
+IGNORED = frozenset([*_CLOCKS.split(), "_wandb", "percentage", "v_num"])
 """Clocks and shares of the way: not measurements of the training."""
 
 TOTALS = {"total_steps": "max_steps", "max_steps": "max_steps", "total_epochs": "num_train_epochs"}

@@ -15,6 +15,7 @@ _NOTEBOOK = re.compile(
 )
 _KERAS = re.compile(r"^\s*(?P<done>\d+)/(?P<total>\d+)\s+(?:\[[=>.]*\]|[━╸╺ ]+)\s*(?:-\s*)?")
 _RATE = re.compile(r"^\s*[\d:?]+\s*<\s*[\d:?]+(?:,\s*(?:[\d.?]+\s*(?:[A-Za-z]+/s|s/[A-Za-z]+)|\?\S*))?")
+_PAIR_IN_TITLE = re.compile(r"[A-Za-z]\s*[:=]\s*[-+]?[\d.n]")
 _EPOCH = re.compile(r"\bepoch\b\D{0,6}(?P<epoch>\d+)", re.IGNORECASE)
 _SIZES = {"k": 1e3, "M": 1e6, "G": 1e9}
 
@@ -64,6 +65,8 @@ def _tqdm(match: re.Match[str]) -> Bar | None:
     title = (match.groupdict().get("title") or "").strip()
     named = _EPOCH.search(title)
     postfix = _RATE.sub("", inside).lstrip(", ")
+    if _PAIR_IN_TITLE.search(title):
+        postfix = f"{match.string[: match.start('percent')].rstrip(' :')}, {postfix}"
     return Bar(title, done, total, float(named["epoch"]) if named else None, postfix, match.start(), match.end())
 
 

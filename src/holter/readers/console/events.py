@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,10 +21,10 @@ from holter.run import (
 )
 
 _VALUE = r"(\d[\d.,]*(?:e[+-]?\d+)?)"
-_OVERFLOW = re.compile(r"overflow", re.IGNORECASE)
 _SCALE = re.compile(rf"(?:attempted loss scale:?|from)\s*{_VALUE}", re.IGNORECASE)
 _REDUCED = re.compile(
-    rf"(?:reducing (?:loss scale )?to|setting loss scale to:?|loss scale to|new loss scale:?)\s*{_VALUE}", re.IGNORECASE
+    rf"(?:reducing (?:loss scale )?to|setting loss scale to:?|loss scale to|new loss scale:?)\s*{_VALUE}",
+    re.IGNORECASE,
 )
 _OVERFLOW_CONTEXT = re.compile(r"loss.?scale|skipp|gradient overflow|detected", re.IGNORECASE)
 _MINIMUM = re.compile(
@@ -43,8 +42,8 @@ _LOAD = re.compile(
     r"should probably TRAIN this model|\bUNEXPECTED\b|\bMISSING\b|\bMISMATCH\b",
 )
 _RESUME = re.compile(
-    r"resum(?:e|ed|ing) (?:training |from|the run|at)|continuing training from|loading (?:model|states?) from .*checkpoint-\d+|"
-    r"will skip the first \d+ (?:epochs|batches)",
+    r"resum(?:e|ed|ing) (?:training |from|the run|at)|continuing training from|"
+    r"loading (?:model|states?) from .*checkpoint-\d+|will skip the first \d+ (?:epochs|batches)",
     re.IGNORECASE,
 )
 _WARNING = re.compile(r"\b\w*Warning\b:?|^\s*\[?WARN(?:ING)?\b|\bWARNING\b|⚠")
@@ -125,8 +124,8 @@ class Events:
             self._traces[line.rank] = _Trace(line.number)
             return True
         if current is None:
-            if _FRAME.match(body):
-                self._traces[line.rank] = _Trace(line.number, [body])
+            if _FRAME.match(body) or _EXCEPTION.match(body):
+                self._traces[line.rank] = _Trace(line.number, [body], ended=not _FRAME.match(body))
                 return True
             return False
         return self._continue(current, line, step)
@@ -141,9 +140,11 @@ class Events:
                 return True
             if (indented or _FRAME.match(body)) and trace.after <= MAX_AFTER:
                 trace.lines.append(body)
+                if _LOAD.search(body):
+                    self._grouped(EVENT_LOAD, line, step, {})
                 return True
             self._close(line.rank, step)
-            return False
+            return self._trace(line, step)
         trace.lines.append(body)
         if (not body[:1].isspace() and _EXCEPTION.match(body)) or (not indented and not _FRAME.match(body)):
             trace.ended = True
@@ -217,10 +218,7 @@ def classify(body: str) -> tuple[str | None, dict[str, Any]]:
         return EVENT_LOAD, {}
     if _RESUME.search(body):
         return EVENT_RESUME, {}
-    exception = _EXCEPTION.match(body)
-    if exception is not None:
-        return EVENT_ERROR, {"exception": exception["name"]}
-    if _FATAL.search(body):
+    if _EXCEPTION.match(body) or _FATAL.search(body):
         return EVENT_ERROR, {}
     return (EVENT_WARNING, {}) if _WARNING.search(body) else (None, {})
 
@@ -245,8 +243,3 @@ def _trainable(match: re.Match[str]) -> dict[str, Any]:
         if value is not None:
             data[name] = int(value * _UNITS.get((unit or "").lower(), 1))
     return data
-
-
-def messages(events: list[Event]) -> Iterator[str]:
-    """The texts of events, for tests and tools."""
-    return (event.text for event in events)

@@ -36,8 +36,9 @@ _TORCHTUNE = re.compile(r"^\s*(?P<epoch>\d+)\|(?P<step>\d+)\|(?=[A-Za-z])")
 _BRACKETS = re.compile(r"^\s*(?:Iter|iter)\((?:train|val)\)\s*\[\s*(?P<step>\d+)/\s*(?P<total>\d+)\]")
 _PAIR = re.compile(
     rf"(?<![\w.])(?P<key>{_WORD}(?: {_WORD}){{0,5}})(?P<sep>\s*[:=]+\s*|\s+)[\[('\"]*"
-    rf"(?:tensor\()?(?P<bound>[<>~≈]?)(?P<number>{NUMBER})(?P<unit>%)?"
+    rf"(?:tensor\()?(?P<bound>[<>~≈]?)(?P<number>{NUMBER})(?![\d.]|:\d)(?P<unit>%)?"
 )
+_OF_THE_RUN = re.compile(r"global|updates|optim|train", re.IGNORECASE)
 _ADJECTIVES = re.compile(r"^(?:the|average|avg\.?|mean|current|cur|batch|step|epoch|running)\s+", re.IGNORECASE)
 _LETTERS = re.compile(r"[^\W\d_]")
 MAX_OTHER_LETTERS = 60  # letters of a metric line that belong to no metric; prose that mentions a loss has more
@@ -59,7 +60,7 @@ def position(body: str) -> tuple[Row, str]:
         row.epoch = float(match["epoch"])
         if match["total"]:
             row.settings["num_train_epochs"] = int(match["total"])
-        if match["batches"]:
+        if match["batches"] and "%" not in match[0]:
             row.within = (float(match["done"]), float(match["batches"]))
         body = body[: match.start()] + " " * (match.end() - match.start()) + body[match.end() :]
     return row, _steps(row, body)
@@ -74,11 +75,11 @@ def _steps(row: Row, body: str) -> str:
         return body
     done = float(best["done"].replace(",", ""))
     total = float(best["total"].replace(",", "")) if best["total"] else None
-    counted_by_epoch = total is not None and row.epoch == int(row.epoch if row.epoch == row.epoch else -1)
-    if counted_by_epoch and total is not None and "global" not in (best["sure"] or ""):
+    whole_epoch = row.epoch == row.epoch and row.epoch.is_integer()
+    if whole_epoch and total is not None and not _OF_THE_RUN.search(best["sure"] or ""):
         row.within = (done, total)
     else:
-        row.step = done
+        row.step, row.within = done, None
         if total is not None:
             row.settings["max_steps"] = int(total)
     for match in _STEP.finditer(body):

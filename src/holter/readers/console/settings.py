@@ -28,13 +28,14 @@ _BANNERS = tuple(
 _VERSION = re.compile(
     r"\b(?P<name>transformers|torch|pytorch|accelerate|peft|trl|deepspeed|datasets|tokenizers|bitsandbytes|unsloth|axolotl|"
     r"lightning|pytorch-lightning|sentence-transformers|mlflow|flash[-_]attn|cuda|python)`?"
-    r"(?:==|\s*version\s*:?\s*|\s*:\s*v?|\s+v?)(?P<value>\d+\.\d+[\w.+]*)",
+    r"(?:==|\s*version\s*:?\s*|\s*:\s*v?|\s+v?(?=[\d.\w+]+\W*$))(?P<value>\d+\.\d+[\w.+]*)",
     re.IGNORECASE,
 )
 _PRECISION = re.compile(r"\b16-bits training:\s*(?P<value>True|False)")
 _PROCESSES = re.compile(r"\b(?:Num processes|world[ _]?size)\s*[:=]\s*(?P<value>\d+)", re.IGNORECASE)
 _DUMPED = re.compile(
-    r"^\s*(?:--)?(?P<quote>[\"']?)(?P<key>[A-Za-z_][\w.\- ]{0,60}?)(?P=quote)\s*(?:=|:|\.{3,})\s*(?P<value>\S.*?)\s*,?\s*$"
+    r"^\s*(?:--)?(?P<quote>[\"']?)(?P<key>[A-Za-z_][\w.\- ]{0,60}?)(?P=quote)"
+    r"\s*(?:=|:|\.{3,})\s*(?P<value>\S.*?)\s*,?\s*$"
 )
 _KEYWORD = re.compile(
     r"(?<![\w.])(?P<key>[a-z][a-z0-9_]{1,50})=(?P<value>'[^']*'|\"[^\"]*\"|\[[^\]]*\]|[^\s,()\[\]{}]+)"

@@ -1,15 +1,16 @@
 """Tables in a log: Markdown, aligned or tab-separated columns under a header, and a header line over bare numbers.
 
-The transformers notebook prints ``Step  Training Loss  Validation Loss``; loops print ``train_loss,valid_loss`` and then
-rows of numbers; people paste Markdown tables into reports.
+The transformers notebook prints ``Step  Training Loss  Validation Loss``; loops print ``train_loss,valid_loss`` and
+then rows of numbers; people paste Markdown tables into reports.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
-from holter.names import normal, series_name
+from holter.names import meaning_of, normal, series_name
 from holter.readers.console.row import Row
 from holter.readers.numbers import cell_number, number, progress
 from holter.readers.rows import EPOCH_KEYS, STEP_KEYS
@@ -86,11 +87,17 @@ def _words(text: str) -> list[str]:
     while at < len(words):
         for size in range(min(MAX_WORDS, len(words) - at), 0, -1):
             name = " ".join(words[at : at + size])
-            if size == 1 or series_name(name) is not None:
+            if size == 1 or _is_listed(name):
                 names.append(name)
                 at += size
                 break
     return names
+
+
+@lru_cache(maxsize=4096)
+def _is_listed(name: str) -> bool:
+    known = series_name(name)
+    return known is not None and meaning_of(known) is not None
 
 
 def _cells(body: str) -> list[list[str]]:

@@ -1,0 +1,292 @@
+"""Reads one log line by line: each line is offered to the grammars in turn, what none takes becomes an event."""
+
+from __future__ import annotations
+
+import math
+import re
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from holter.names import config_name, normal, series_name
+from holter.readers.console import bars, dicts, pairs, settings, tables
+from holter.readers.console.events import Events, classify
+from holter.readers.console.lines import Line, clean
+from holter.readers.console.place import Place
+from holter.readers.console.row import Row
+from holter.readers.rows import EPOCH_KEYS, Rows
+from holter.run import (
+    EVENT_ERROR,
+    EVENT_MESSAGE,
+    EVENT_OVERFLOW,
+    EVENT_TRAINABLE,
+    NAN,
+    Authority,
+    Event,
+    Run,
+    Source,
+    Value,
+)
+
+_BLOCK = re.compile(r"^\*{3,}\s*(?P<what>\w+) metrics\s*\*{3,}$")
+_BULLET = re.compile(r"^\s*(?:\|\s*>|-{1,2}>|\*|-)\s+")
+_BANNER = re.compile(r"^\s*(?:Num|Number of|Total|Instantaneous|Gradient Accumulation)\b.* = ", re.IGNORECASE)
+_PREFIX_OF_BLOCK = {"eval": "eval_", "predict": "eval_", "test": "eval_"}
+_NEXT_DICT = b"\n{'"
+MAX_WRAPPED = 40  # lines a printed dict may be wrapped over
+
+
+class Log:
+    """Reads one log.
+
+    Args:
+        shown: the file as told to the user.
+        cell: 1-based notebook cell.
+    """
+
+    def __init__(self, shown: str, *, cell: int | None = None) -> None:
+        self._shown, self._cell = shown, cell
+        self._rows, self._events = Rows(shown, cell=cell), Events(shown, cell)
+        self._run, self._table, self._place = Run(), tables.Table(), Place()
+        self._block = ""
+        self._metric_before = False
+        self._wrapped: list[Line] = []
+        self._waiting: tuple[Line, dict[str, Any]] | None = None
+        self._last_bar_row: tuple[Any, ...] = ()
+
+    def take_dicts(self, number: int, block: bytes) -> bool:
+        """Take a block in which every line is one printed dict, all at once; False when it is anything else."""
+        if not block.startswith(b"{'") or b"\r" in block or b'"' in block or self._wrapped or self._place.last:
+            return False
+        lines = block.count(b"\n")
+        if block.count(_NEXT_DICT) + 1 != lines or block.count(b"}\n") != lines:
+            return False
+        text = block.replace(b"'", b'"').replace(b": nan", b': "nan"').replace(b"}\n", b"},")
+        try:
+            found = orjson.loads(b"[" + text[:-1] + b"]")
+        except orjson.JSONDecodeError:
+            return False
+        if len(found) != lines:
+            return False
+        self._table.columns = []
+        metrics = _kind(tuple(found[0])) == "metrics"
+        for at, row in enumerate(found, start=number):
+            if not metrics or not self._dict(Line(at, "", ""), row):
+                text_of_row = block.split(b"\n")[at - number].decode("utf-8", errors="replace")
+                self.take(at, text_of_row)
+        self._metric_before = True
+        return True
+
+    def take(self, number: int, text: str) -> None:
+        """Take one line."""
+        if text[:1] == "{" and not self._wrapped and not self._place.last and text.rstrip()[-1:] == "}":
+            found = dicts.quick(text.rstrip())
+            if found is not None and self._dict(Line(number, text, text), found):
+                self._metric_before = True
+                return
+        line = clean(number, text)
+        if not line.body.strip():
+            self._block = ""
+        elif not self._wrap(line):
+            self._take(line)
+
+    def finish(self) -> Run:
+        """What was read."""
+        self._unwrap()
+        self._settle()
+        self._rows.fill(self._run)
+        self._last_bar()
+        self._run.events.extend(self._events.finish(self._place.now))
+        self._run.events.sort(key=lambda event: event.source.line or 0)
+        return self._run
+
+    def _take(self, line: Line) -> None:
+        self._metric_before = self._metrics(line)
+        if self._metric_before:
+            self._events.interrupt(line)
+        else:
+            self._words(line)
+
+    def _wrap(self, line: Line) -> bool:
+        """Join a dict that was wrapped over several lines."""
+        body = line.body.lstrip()
+        if self._wrapped:
+            self._wrapped.append(line)
+            if "}" in body or len(self._wrapped) > MAX_WRAPPED:
+                self._unwrap()
+            return True
+        if body[:2] in ("{'", '{"') and "}" not in body:
+            self._wrapped = [line]
+            return True
+        return False
+
+    def _unwrap(self) -> None:
+        lines, self._wrapped = self._wrapped, []
+        whole = dicts.parse(" ".join(line.body for line in lines)) if lines else None
+        if whole is not None and self._dict(lines[0], whole.fields, step=whole.step):
+            self._metric_before = True
+            return
+        for line in lines:
+            self._take(line)
+
+    def _metrics(self, line: Line) -> bool:
+        """Whether the line is about metrics or progress only."""
+        body, bar = line.body, bars.parse(line.body)
+        if bar is not None:
+            body = self._bar(line, bar)
+            if not body:
+                return True
+        elif self._waiting is not None:
+            self._settle()
+        if not any(character.isdigit() for character in body) and "nan" not in body.lower():
+            self._heading(body)
+            return False
+        if "':" in body or '":' in body or "Output(" in body:
+            row = dicts.parse(body)
+            if row is not None and self._dict(line, row.fields, step=row.step, exact=bar is not None):
+                if row.rest and bar is None:
+                    self._events.feed(Line(line.number, row.rest, row.rest, line.rank), self._place.now)
+                return True
+        row = self._table.feed(body)
+        if row is not None:
+            self._add(line, row)
+            return True
+        return self._pairs(line, body)
+
+    def _heading(self, body: str) -> None:
+        block = _BLOCK.match(body.strip())
+        self._block = block["what"] if block else ""
+        self._table.feed(body)
+
+    def _pairs(self, line: Line, body: str) -> bool:
+        if _says_something_else(body):
+            return False
+        bullet = _BULLET.match(body)
+        anchored = bool(self._block) or (bullet is not None and "|" in bullet[0])
+        row = pairs.parse(body[bullet.end() :] if bullet else body, anchored=anchored)
+        if row is None:
+            self._place.see_heading(body, pairs.position(body)[0])
+            return False
+        if self._is_setting(row):
+            return False
+        self._name_by_block(row)
+        if math.isnan(row.step) and math.isnan(row.epoch) and row.within is None:
+            row.step = self._place.step
+        self._add(line, row)
+        return True
+
+    def _name_by_block(self, row: Row) -> None:
+        prefix = _PREFIX_OF_BLOCK.get(self._block, "")
+        if prefix:
+            own = ("eval", "predict", "test", "epoch")
+            row.fields = {k if k.startswith(own) else prefix + k: value for k, value in row.fields.items()}
+        for key in [key for key in row.fields if normal(key) in EPOCH_KEYS]:
+            row.epoch = float(row.fields.pop(key))
+
+    def _is_setting(self, row: Row) -> bool:
+        """A lone pair that names a setting as well as a metric, with nothing around that says which step."""
+        if self._block or self._metric_before or row.step == row.step or row.epoch == row.epoch or row.within:
+            return False
+        return all(config_name(key) is not None and series_name(key) != "loss" for key in row.fields)
+
+    def _add(self, line: Line, row: Row) -> None:
+        self._place.settle(row)
+        for name, value in row.settings.items():
+            self._setting(line, name, value, str(value))
+        if row.fields:
+            self._rows.add(row.fields, line.number, step=row.step, epoch=row.epoch, group=_group(line))
+
+    def _dict(self, line: Line, found: dict[str, Any], *, step: float = NAN, exact: bool = False) -> bool:
+        """A printed dict: metrics, settings, or neither; ``exact`` when its progress bar stands in the same line."""
+        kind = _kind(tuple(found))
+        if kind == "metrics":
+            if self._waiting is not None:
+                self._settle()
+            if self._place.last is None or not math.isnan(step):
+                self._rows.add(found, line.number, step=step, group=_group(line))
+            elif "loss" not in found or line.rank:
+                self._rows.add(found, line.number, step=self._place.step, group=_group(line))
+            else:
+                self._waiting = (line, found)
+                if exact:
+                    self._settle()
+            return True
+        if kind == "settings":
+            for key, value in found.items():
+                name = settings.setting(key)
+                if name is not None and not isinstance(value, dict):
+                    self._setting(line, name, value, str(value))
+        return False
+
+    def _settle(self) -> None:
+        """Add the training row that waited for its progress bar: the Trainer redraws the bar after each row."""
+        if self._waiting is not None:
+            (line, found), self._waiting = self._waiting, None
+            self._rows.add(found, line.number, step=self._place.claim(), group=_group(line))
+
+    def _bar(self, line: Line, bar: bars.Bar) -> str:
+        """Note how far the run is; returns the rest of the line."""
+        body = line.body
+        row = pairs.parse(bar.postfix) if bar.postfix else None
+        if row is not None:
+            self._bar_row(line, bar, row)
+        elif self._place.see_bar(line, bar):
+            self._settle()
+        return (body[: bar.start] + " " + body[bar.end :]).strip()
+
+    def _bar_row(self, line: Line, bar: bars.Bar, row: Row) -> None:
+        if bar.epoch is not None and math.isnan(row.epoch):
+            row.epoch = bar.epoch
+        if math.isnan(row.step):
+            row.within = (bar.done, bar.total)
+        state = (bar.done, bar.epoch, tuple(row.fields.items()))
+        if state != self._last_bar_row:
+            self._last_bar_row = state
+            self._add(line, row)
+
+    def _last_bar(self) -> None:
+        """How far the run came, as the last bar without a title shows."""
+        if self._place.last is None:
+            return
+        line, bar = self._place.last
+        if "max_steps" not in self._run.config:
+            self._setting(line, "max_steps", int(bar.total), f"{bar.done:g}/{bar.total:g}")
+        source = Source(file=self._shown, line=line.number, cell=self._cell)
+        data = {"done": bar.done, "total": bar.total}
+        text = line.body[bar.start : bar.end].strip()
+        self._run.events.append(Event(kind=EVENT_MESSAGE, text=text, source=source, step=int(bar.done), data=data))
+
+    def _words(self, line: Line) -> None:
+        for name, value, raw in (*settings.find(line.body), *settings.dumped(line.body)):
+            self._setting(line, name, value, raw)
+        self._events.feed(line, self._place.now)
+
+    def _setting(self, line: Line, name: str, value: Any, raw: str) -> None:
+        known = self._run.config.get(name, [])
+        if any(same.value == value and type(same.value) is type(value) for same in known):
+            return
+        source = Source(file=self._shown, line=line.number, cell=self._cell)
+        self._run.add_setting(name, Value(value=value, source=source, raw=raw, authority=Authority.RECORDED))
+
+
+def _says_something_else(body: str) -> bool:
+    """A line whose pairs look like metrics but tell of an overflow, an error, a count or a setting."""
+    return _BANNER.match(body) is not None or classify(body)[0] in (EVENT_OVERFLOW, EVENT_ERROR, EVENT_TRAINABLE)
+
+
+@lru_cache(maxsize=10_000)
+def _kind(keys: tuple[str, ...]) -> str:
+    """Whether the keys of a printed dict are those of metrics, of settings, or of neither."""
+    metrics = [key for key in keys if series_name(key) is not None]
+    sure = any(config_name(key) is None or normal(key) == "loss" for key in metrics)
+    placed = any(normal(key) in EPOCH_KEYS for key in keys)
+    if sure or (metrics and placed):
+        return "metrics"
+    return "settings" if any(map(config_name, keys)) else "none"
+
+
+def _group(line: Line) -> str:
+    if line.rank:
+        return f"rank {line.rank}"
+    return "deepspeed" if "skipped=" in line.body else ""
