@@ -82,7 +82,7 @@ def _ranked(run: Run, scores: Mapping[str, Score], excluded: Mapping[str, str]) 
 def _cause(run: Run, score: Score, confidence: float) -> RankedCause:
     entry = CAUSES[score.cause]
     reasons = _sentences(w.clue.why for w in score.supporting)
-    told = " ".join((*reasons[:2], entry.explanation, *consequences(score.cause, run)))
+    told = " ".join((*reasons[:2], *consequences(score.cause, run), entry.explanation))
     return RankedCause(
         cause=score.cause,
         title=entry.title,
