@@ -174,3 +174,8 @@ def comments(run: Run) -> Iterator[tuple[Code, str]]:
 def _spellings(run: Run, name: str) -> Iterator[Known]:
     for value in (*run.config.get(name, ()), *run.facts.get(name, ())):
         yield Known(name=name, value=value)
+
+
+def facts_of(run: Run, name: str) -> list[Value]:
+    """All spellings of a fact, the believed one first."""
+    return run.facts.get(name, [])

@@ -1,0 +1,93 @@
+"""CFG013 checkpoint-lacks-state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.look import calls, facts_of, known, switched_on
+from holter.finding import Evidence, Finding, Fix, Severity
+from holter.run import EVENT_RESUME, Run
+from holter.stages import Stage
+
+PARTS = {"optimizer": ("optim", "opt_state"), "scheduler": ("sched",)}
+"""State that a resumed run needs -> what its key contains."""
+
+SLIPS = ("state_dit", "state_dic'", "stat_dict", "sate_dict", "state_dcit", "optmizer", "optimzer", "shceduler")
+"""Misspelt keys: the state is saved or looked up under a name that the other side does not know."""
+
+
+class CheckpointLacksState(Check):
+    """What it looks for
+        A hand-written checkpoint whose keys hold no state of optimizer or scheduler, or misspell one; or
+        ``save_only_model`` in a run that is resumed.
+
+    Why it hurts
+        After resuming the optimizer starts without its averages and the schedule from its beginning: loss jumps,
+        quality is lost, and the continued run is another one than the uninterrupted.
+
+    How to fix it
+        Save and load ``state_dict()`` of model, optimizer, scheduler and scaler under the same keys.
+
+    When to ignore it
+        When the checkpoint is only meant for inference. Without a sign of resuming this is a note.
+
+    Threshold
+        None: the keys are read from the source.
+
+    Sources
+        PyTorch's tutorial on saving a general checkpoint; a public report of a resumed run that drifted off.
+    """
+
+    code = "CFG013"
+    name = "checkpoint-lacks-state"
+    title = "The checkpoint lacks state that a resumed run needs"
+    severity = Severity.WARNING
+    stage = Stage.SAVE
+    needs = Needs(any_of=(("checkpoint.keys",), ("save_only_model",)))
+    bad = (
+        case("keys", config={"resume_from_checkpoint": True}, facts={"checkpoint.keys": ["model_state_dict", "epoch"]}),
+        case("weights only", config={"save_only_model": True, "resume_from_checkpoint": True}),
+    )
+    good = (
+        case("all there", facts={"checkpoint.keys": ["model", "optimizer", "scheduler", "scaler", "epoch"]}),
+        case("whole checkpoints", config={"save_only_model": False}),
+    )
+    not_enough = (case("no checkpoint"),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """Keys of all checkpoints together, so that state saved in a second file counts."""
+        resumed = _resumed(run)
+        only = switched_on(run, "save_only_model")
+        if only is not None and resumed:
+            yield self._lacking("save_only_model keeps no state of the optimizer", only.evidence, 5.0, resumed)
+        kept = [v for v in facts_of(run, "checkpoint.keys") if isinstance(v.value, list)]
+        keys = " ".join(str(key).lower() for v in kept for key in v.value)
+        if not kept:
+            return
+        slip = next((slip for slip in SLIPS if slip in f"{keys} ".replace(" ", "'")), None)
+        lacking = [part for part, words in PARTS.items() if not any(word in keys for word in words)]
+        if slip is not None:
+            text = f"a key of the checkpoint is misspelt ({slip})"
+            yield self._lacking(text, Evidence(text=text, source=kept[0].source), 5.0, True)
+        elif lacking and any(name in keys for name in ("model", "state", "net", "epoch", "step")):
+            text = f"the checkpoint holds no state of {' or '.join(lacking)}"
+            yield self._lacking(text, Evidence(text=text, source=kept[0].source), 4.0 if resumed else 2.0, resumed)
+
+    def _lacking(self, text: str, evidence: Evidence, bits: float, resumed: bool) -> Finding:
+        return self.finding(
+            text,
+            evidence=[evidence],
+            clues=clues(text, resume_state_lost=bits),
+            severity=Severity.WARNING if resumed else Severity.NOTE,
+            fix=Fix(summary="Save and load the state of optimizer, scheduler and scaler with the weights."),
+        )
+
+
+def _resumed(run: Run) -> bool:
+    asked = known(run, "resume_from_checkpoint")
+    return (
+        (asked is not None and bool(asked.plain))
+        or bool(run.events_of(EVENT_RESUME))
+        or any("optim" in c.name.lower() or "sched" in c.name.lower() for c in calls(run, "load_state_dict"))
+    )

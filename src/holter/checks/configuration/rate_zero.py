@@ -1,0 +1,73 @@
+"""CFG005 rate-set-to-zero."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.look import calls, known, seen
+from holter.checks.symptoms import number
+from holter.finding import Change, Finding, Fix, Severity
+from holter.run import Run
+from holter.stages import Stage
+
+
+class RateSetToZero(Check):
+    """What it looks for
+        A learning rate that is set to 0, or a schedule that ignores the optimizer's rate and starts from its own
+        default of 0: transformers' ``AdafactorSchedule`` without ``initial_lr``.
+
+    Why it hurts
+        No update moves the weights, the loss stays where it was.
+
+    How to fix it
+        Set the rate; ``AdafactorSchedule(optimizer, initial_lr=1e-3)``, or no schedule beside
+        ``relative_step=False``.
+
+    When to ignore it
+        When only some parameter groups are meant to stand still.
+
+    Threshold
+        None: exactly 0.
+
+    Sources
+        transformers' optimization module (``get_adafactor_schedule``).
+    """
+
+    code = "CFG005"
+    name = "rate-set-to-zero"
+    title = "The learning rate is set to zero"
+    severity = Severity.ERROR
+    stage = Stage.UPDATE
+    needs = Needs(any_of=(("learning_rate",), ("code",)))
+    bad = (
+        case("zero", config={"learning_rate": 0.0}),
+        case("schedule", files={"train.py": "lr_scheduler = AdafactorSchedule(optimizer)\n"}),
+    )
+    good = (
+        case("set", config={"learning_rate": 1e-4}),
+        case("schedule", files={"train.py": "lr_scheduler = AdafactorSchedule(optimizer, initial_lr=1e-3)\n"}),
+    )
+    not_enough = (case("nothing"),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """The setting first, then the call."""
+        rate = known(run, "learning_rate")
+        if rate is not None and rate.name in run.config and number(rate.plain) == 0.0 and not rate.value.is_default:
+            yield self.finding(
+                "the learning rate is set to 0",
+                evidence=[rate.evidence],
+                clues=clues("learning_rate is 0", lr_zero=5),
+                severity=Severity.WARNING,
+            )
+        for call in calls(run, "AdafactorSchedule", "get_adafactor_schedule"):
+            given = call.kwargs.get("initial_lr", call.args[1] if len(call.args) > 1 else 0.0)
+            if number(given) == 0.0:
+                yield self.finding(
+                    "AdafactorSchedule without initial_lr runs at its default of 0, whatever the optimizer's rate",
+                    evidence=[seen(call)],
+                    clues=clues("the schedule's initial_lr is 0", lr_zero=7),
+                    fix=Fix(
+                        summary="Pass initial_lr to AdafactorSchedule.", changes=(Change(key="initial_lr", new=1e-3),)
+                    ),
+                )

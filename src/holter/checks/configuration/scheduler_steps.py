@@ -1,0 +1,108 @@
+"""CFG009 scheduler-runs-ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.look import calls, facts_of, known, plain, seen, written
+from holter.checks.symptoms import number
+from holter.finding import Evidence, Finding, Fix, Severity
+from holter.run import Run
+from holter.stages import Stage
+
+TRAINERS = ("Trainer", "Seq2SeqTrainer", "SFTTrainer", "DPOTrainer")
+"""They hand the scheduler its true number of updates whatever the number of processes."""
+
+LENGTH_WORDS = ("max_train_steps", "num_training_steps", "total_steps", "max_steps", "num_update_steps")
+
+
+class SchedulerRunsAhead(Check):
+    """What it looks for
+        A scheduler that is stepped for each micro-batch although the optimizer is stepped every n; or one that
+        Accelerate steps once per process although its length counts plain updates.
+
+    Why it hurts
+        The rate reaches the end of its schedule early: training goes on at zero, or a cosine comes round again.
+
+    How to fix it
+        Step it where the optimizer is stepped. With a scheduler prepared by Accelerate, multiply its lengths by the
+        number of processes, or do not prepare it, or use ``split_batches=True``.
+
+    When to ignore it
+        When the length was already multiplied.
+
+    Threshold
+        None: the order of calls and the settings are read.
+
+    Sources
+        AcceleratedScheduler in accelerate; public reports for diffusers and StepLR.
+    """
+
+    code = "CFG009"
+    name = "scheduler-runs-ahead"
+    title = "The scheduler is stepped more often than its length assumes"
+    severity = Severity.WARNING
+    stage = Stage.SCHEDULE
+    needs = Needs(any_of=(("training_step.scheduler_per_micro_batch",), ("world_size",)))
+    bad = (
+        case("every micro-batch", facts={"training_step.scheduler_per_micro_batch": True}),
+        case(
+            "every process",
+            config={"world_size": 8, "versions.accelerate": "0.21.0", "step_size": 50, "lr_scheduler_type": "StepLR"},
+        ),
+    )
+    good = (
+        case("with the optimizer", facts={"training_step.scheduler_per_micro_batch": False}),
+        case("one process", config={"world_size": 1, "versions.accelerate": "0.21.0", "lr_scheduler_type": "StepLR"}),
+    )
+    not_enough = (case("no loop", files={"train.py": "trainer.train()\n"}),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """Per micro-batch from the source; per process from the settings."""
+        stepped = facts_of(run, "training_step.scheduler_per_micro_batch")
+        if stepped and all(value.value for value in stepped):
+            message = "the scheduler is stepped for every micro-batch, the optimizer only every few"
+            yield self.finding(
+                message,
+                evidence=[Evidence(text=message, source=stepped[0].source)],
+                clues=clues("the scheduler is stepped per micro-batch", scheduler_step_mismatch=6),
+                fix=Fix(summary="Step the scheduler where the optimizer is stepped."),
+            )
+        yield from self._per_process(run)
+
+    def _per_process(self, run: Run) -> Iterator[Finding]:
+        world = known(run, "world_size")
+        processes = number(plain(run, "world_size")) or 1
+        if processes <= 1 or known(run, "split_batches") or any(True for _ in calls(run, *TRAINERS)):
+            return
+        length = _length(run)
+        if length is None or not _accelerate(run):
+            return
+        message = f"Accelerate steps the scheduler {processes:g} times per update, its length counts plain updates"
+        yield self.finding(
+            message,
+            evidence=[length, *([] if world is None else [world.evidence])],
+            clues=clues("length not multiplied by the number of processes", scheduler_step_mismatch=5),
+            fix=Fix(summary="Multiply the scheduler's lengths by the number of processes, or do not prepare it."),
+        )
+
+
+def _accelerate(run: Run) -> bool:
+    words = written(plain(run, "framework")).lower()
+    prepared = any(c.name.rsplit(".", 1)[0].endswith("accelerator") for c in calls(run, "prepare"))
+    diffusers = known(run, "versions.diffusers") is not None
+    plain_loop = known(run, "versions.accelerate") is not None and known(run, "versions.transformers") is None
+    return prepared or diffusers or plain_loop or "accelerate" in words or "diffusers" in words
+
+
+def _length(run: Run) -> Evidence | None:
+    for call in calls(run, "StepLR", "CosineAnnealingLR", "OneCycleLR", "MultiStepLR"):
+        return seen(call)
+    step = known(run, "step_size")
+    if step is not None and "step" in written(plain(run, "lr_scheduler_type")).lower():
+        return step.evidence
+    length = known(run, "lr_decay_steps")
+    if length is not None and written(length.plain).lower().split(".")[-1] in LENGTH_WORDS:
+        return length.evidence
+    return None
