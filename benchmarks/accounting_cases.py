@@ -44,7 +44,7 @@ def rows(kind: str, count: int = ROWS) -> list[dict[str, torch.Tensor]]:
 class WeightedTrainer(Trainer):
     """A custom ``compute_loss`` that weighs classes and knows nothing of accumulation."""
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):  # noqa: ANN001, ANN201
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Weighted cross entropy, a mean over the micro-batch."""
         labels = inputs.pop("labels")
         outputs = model(**inputs)
