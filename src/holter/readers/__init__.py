@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from holter.errors import HolterError, ReadError
-from holter.readers.base import Sample, literal
+from holter.readers.base import Sample
 from holter.readers.merge import merge
 from holter.readers.pick import pick
 from holter.readers.walk import walk
@@ -17,12 +18,12 @@ __all__ = ["read"]
 GIVEN = "--set"
 
 
-def read(paths: Sequence[Path], *, settings: Mapping[str, str] | None = None) -> Run:
+def read(paths: Sequence[Path], *, settings: Mapping[str, Any] | None = None) -> Run:
     """Everything below some paths, merged into one Run.
 
     Args:
         paths: files or folders.
-        settings: setting -> text, as given with ``--set``; they outrank every file.
+        settings: setting -> plain value, as given with ``--set``; they outrank every file.
 
     Returns:
         The Run; files that could not be read in full are in ``run.gaps``, and every file in ``run.inputs``.
@@ -66,12 +67,12 @@ def _why_left(sample: Sample) -> str:
     return "binary" if sample.encoding is None else "no reader knows this format"
 
 
-def _given(settings: Mapping[str, str]) -> Run:
+def _given(settings: Mapping[str, Any]) -> Run:
     from holter.names import config_name
 
     part = Run()
-    for key, text in settings.items():
-        value = Value(value=literal(text), source=Source(file=GIVEN, key=key), raw=text, authority=Authority.SET)
+    for key, given in settings.items():
+        value = Value(value=given, source=Source(file=GIVEN, key=key), raw=str(given), authority=Authority.SET)
         part.add_setting(config_name(key) or key, value)
     return part
 
