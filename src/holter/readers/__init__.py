@@ -39,11 +39,9 @@ def read(paths: Sequence[Path], *, settings: Mapping[str, Any] | None = None) ->
         parts.append(part)
         if failure is not None:
             failures.append(failure)
-    parts.append(_given(settings or {}))
-    run = merge(parts)
-    if not _says_something(run):
-        raise failures[0] if failures else _nothing(paths, run)
-    return run
+    if not any(_says_something(part) for part in parts):
+        raise failures[0] if failures else _nothing(paths, merge(parts))
+    return merge([*parts, _given(settings or {})])
 
 
 def read_one(sample: Sample) -> tuple[Run, HolterError | None]:
