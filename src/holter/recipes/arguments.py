@@ -1,0 +1,94 @@
+"""TrainingArguments from settings, in the spelling of the installed version of transformers."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, fields
+from importlib import resources
+from typing import Any
+
+from holter.errors import ConfigError
+from holter.recipes.precision import Precision
+from holter.recipes.settings import Settings
+
+OWN = frozenset({"mixed_precision", "checkpoint_dir", "other", "warmup_steps", "warmup_ratio"})
+OWN |= {"deepspeed", "report_to", "gradient_checkpointing"}
+"""Settings that are put into other words below."""
+GENERATION = frozenset({"predict_with_generate", "generation_max_length", "generation_num_beams"})
+ZERO2 = "zero2"
+"""``deepspeed: zero2`` takes the configuration that comes with the package."""
+
+
+def training_arguments(settings: Settings, precision: Precision, output_dir: str) -> Any:
+    """Seq2SeqTrainingArguments, or TrainingArguments for a classifier.
+
+    Args:
+        settings: of the recipe.
+        precision: chosen for this hardware and model.
+        output_dir: where checkpoints go.
+
+    Raises:
+        ConfigError: a value the library refuses, with its reason.
+    """
+    from transformers import Seq2SeqTrainingArguments, TrainingArguments
+
+    kind = TrainingArguments if settings.is_classification else Seq2SeqTrainingArguments
+    names = {f.name: f for f in fields(kind)}
+    given = {k: v for k, v in asdict(settings.training).items() if k not in OWN and k in names}
+    given |= {k: v for k, v in _always(settings, precision).items() if k in names}
+    given |= _warmup(settings, names) | _checkpointing(settings, names)
+    given |= dict(settings.training.other)
+    given["output_dir"] = output_dir
+    try:
+        args = kind(**given)
+    except (ValueError, TypeError, ImportError) as error:
+        do = "change the key that it names"
+        raise ConfigError("the Trainer refuses these settings", where="training", why=str(error), do=do) from error
+    if args.n_gpu > 1:
+        args._n_gpu = 1  # one process with several cards would split batches in nn.DataParallel; torchrun uses them all
+    return args
+
+
+def _always(settings: Settings, precision: Precision) -> dict[str, Any]:
+    training = settings.training
+    return {
+        "bf16": precision.name == "bf16",
+        "fp16": precision.name == "fp16",
+        "report_to": list(training.report_to) or "none",
+        "save_safetensors": True,
+        "label_names": ["labels"],
+        "logging_nan_inf_filter": False,
+        "average_tokens_across_devices": int(os.environ.get("WORLD_SIZE", "1")) > 1,
+        "data_seed": training.seed,
+        "dataloader_pin_memory": not training.use_cpu and _has_gpu(),
+        "deepspeed": _deepspeed(training.deepspeed),
+    }
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _deepspeed(given: str) -> str | None:
+    if given != ZERO2:
+        return given or None
+    return str(resources.files("holter.recipes").joinpath("deepspeed_zero2.json"))
+
+
+def _warmup(settings: Settings, names: dict[str, Any]) -> dict[str, Any]:
+    """transformers 4 has ``warmup_ratio``; from 5.0 on ``warmup_steps`` below 1 is a share of all steps."""
+    training = settings.training
+    if not training.warmup_ratio:
+        return {"warmup_steps": training.warmup_steps}
+    takes_share = "float" in str(names["warmup_steps"].type)
+    return {"warmup_steps" if takes_share else "warmup_ratio": training.warmup_ratio}
+
+
+def _checkpointing(settings: Settings, names: dict[str, Any]) -> dict[str, Any]:
+    """Late versions call it ``activation_checkpointing``; without re-entrance adapters get their gradients too."""
+    if not settings.training.gradient_checkpointing:
+        return {}
+    word = "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
+    return {word: True, f"{word}_kwargs": {"use_reentrant": False}}

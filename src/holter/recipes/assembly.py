@@ -1,0 +1,306 @@
+"""From settings to a Trainer that is ready to train, and the steps around `train` that a script would have."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from holter.recipes import arguments, config, memory
+from holter.recipes.data import load, prepare, report, tokenize
+from holter.recipes.data.order import padding_share
+from holter.recipes.loss import TokenMean, balanced_weights
+from holter.recipes.metrics import ClassMetrics, TranslationMetrics, likeliest
+from holter.recipes.models import model_for
+from holter.recipes.precision import Precision, choose, this_hardware
+from holter.recipes.settings import Settings
+from holter.recipes.tokenizers import tokenizer_for
+
+WEIGHT_POWERS = {"balanced": 1.0, "sqrt": 0.5}
+
+
+@dataclass(kw_only=True)
+class Recipe:
+    """A recipe ready to train.
+
+    Attributes:
+        config: resolved settings.
+        trainer: a Trainer of the library, all its methods as usual.
+        tokenizer: shared by data and model.
+        classes: names of the classes, empty where there are none.
+        data_report: what is in the data.
+        precision: chosen format and reason.
+        memory: what a step should take.
+        output_dir: the run folder.
+    """
+
+    config: Settings
+    trainer: Any
+    tokenizer: Any
+    classes: tuple[str, ...]
+    data_report: report.DataReport
+    precision: Precision
+    memory: memory.MemoryEstimate
+    output_dir: Path
+    metrics: Any = None
+    stop: Any = field(default=None, repr=False)
+
+    def summary(self) -> list[str]:
+        """What is about to happen, line by line."""
+        return [
+            *self.data_report.lines(),
+            f"precision: {self.precision}",
+            f"memory estimate for a step: {self.memory}",
+        ]
+
+    def train(self, resume: bool = False) -> Outcome:
+        """Train, evaluate and save; see `holter.recipes.outcome`."""
+        from holter.recipes.outcome import carry_out
+
+        return carry_out(self, resume)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a training ended.
+
+    Attributes:
+        metrics: of the last evaluation, and ``train_loss``.
+        stopped_by: name of the signal that stopped it, empty when it ran to its end.
+        lines: in words.
+    """
+
+    metrics: Mapping[str, float]
+    stopped_by: str
+    lines: tuple[str, ...]
+
+
+def build(
+    name: str,
+    profile: str = "small",
+    *,
+    data: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    output_dir: str | Path | None = None,
+) -> Recipe:
+    """Everything up to the first step: data, tokenizer, model, Trainer.
+
+    Args:
+        name: ``akkadian``, ``account-tax`` or ``runyoro``.
+        profile: ``small`` or ``full``.
+        data: file, folder or name on the datasets hub; None generates the sample.
+        overrides: setting -> value, by the Trainer's, PEFT's and the recipe's names.
+        output_dir: run folder; None takes ``output_dir`` of the settings, else a new temporary folder.
+
+    Raises:
+        ConfigError: unknown or contradictory settings.
+        ReadError: data that cannot be used.
+    """
+    given = dict(overrides or {})
+    if data is not None:
+        given["data"] = str(data)
+    if output_dir is not None:
+        given["output_dir"] = str(output_dir)
+    settings = config.load(name, profile, given)
+    folder = Path(settings.training.output_dir or tempfile.mkdtemp(prefix=f"holter-{name}-"))
+    return _Builder(settings, folder).recipe()
+
+
+def build_trainer(
+    name: str,
+    profile: str = "small",
+    data: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    output_dir: str | Path | None = None,
+) -> Any:
+    """The Trainer of `build` alone."""
+    return build(name, profile, data=data, overrides=overrides, output_dir=output_dir).trainer
+
+
+class _Builder:
+    """Steps of `build`, in order; what several of them need is made once."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self.settings, self.folder = settings, folder
+        self.cache = folder / "cache"
+
+    def recipe(self) -> Recipe:
+        settings = self.settings
+        with self.args.main_process_first(desc="data"):
+            raw = load.load_parts(settings, self.cache)
+            parts = prepare.prepare(raw, settings)
+            tokenizer = tokenizer_for(settings, parts.train, self.cache)
+            train = tokenize.tokenize(settings, parts.train, tokenizer, parts.classes, self.cache)
+            evaluation = tokenize.tokenize(settings, parts.evaluation, tokenizer, parts.classes, self.cache)
+        if settings.data.task == "span-corruption":
+            from holter.recipes.data.spans import corrupt_rows
+
+            evaluation = corrupt_rows(evaluation, settings, tokenizer)
+        model = model_for(settings, tokenizer, parts.classes)
+        trainer, metrics, stop = self._trainer(model, tokenizer, train, evaluation, parts)
+        recipe = Recipe(
+            config=settings,
+            trainer=trainer,
+            tokenizer=tokenizer,
+            classes=parts.classes,
+            data_report=self._report(raw, parts, train, evaluation, tokenizer, trainer),
+            precision=self.precision,
+            memory=self._memory(model, train),
+            output_dir=self.folder,
+            metrics=metrics,
+            stop=stop,
+        )
+        if trainer.is_world_process_zero():
+            self._write_down(recipe, model)
+        return recipe
+
+    @cached_property
+    def precision(self) -> Precision:
+        settings = self.settings
+        return choose(
+            settings.training.mixed_precision, _model_type(settings), this_hardware(settings.training.use_cpu)
+        )
+
+    @cached_property
+    def args(self) -> Any:
+        place = self.settings.training.checkpoint_dir or str(self.folder)
+        return arguments.training_arguments(self.settings, self.precision, place)
+
+    def _trainer(self, model: Any, tokenizer: Any, train: Any, evaluation: Any, parts: Any) -> tuple[Any, Any, Any]:
+        from transformers import set_seed
+
+        from holter.recipes import callbacks, trainers
+
+        settings, labels = self.settings, None
+        metrics: Any = None
+        if settings.is_classification:
+            import numpy as np
+
+            labels = np.asarray(train.with_format("numpy")[:]["labels"], dtype=np.int64)
+            metrics = ClassMetrics(parts.classes, np.bincount(labels, minlength=len(parts.classes)))
+        elif settings.training.predict_with_generate:
+            metrics = TranslationMetrics(tokenizer)
+        set_seed(settings.training.seed)
+        kind = trainers.StableTrainer if settings.is_classification else trainers.StableSeq2SeqTrainer
+        stop = callbacks.StopOnSignal()
+        trainer = kind(
+            model=model,
+            args=self.args,
+            train_dataset=train,
+            eval_dataset=evaluation,
+            data_collator=self._collator(tokenizer, model),
+            processing_class=tokenizer,
+            compute_metrics=metrics,
+            callbacks=[callbacks.MetricsLog(self.folder), stop, callbacks.LogBeforeSave()],
+            preprocess_logits_for_metrics=likeliest if settings.is_classification else None,
+        )
+        balanced = trainers.balanced_rows(labels) if settings.data.balanced_sampling and labels is not None else None
+        trainer.use(settings, self._loss(metrics), balanced)
+        return trainer, metrics, stop
+
+    def _loss(self, metrics: Any) -> TokenMean | None:
+        settings = self.settings
+        if settings.faults.loss_normalisation == "trainer":
+            return None
+        power = WEIGHT_POWERS.get(settings.data.class_weights)
+        weights = (
+            balanced_weights(metrics.train_counts, power) if power is not None and settings.is_classification else None
+        )
+        return TokenMean(weights, settings.training.label_smoothing_factor)
+
+    def _collator(self, tokenizer: Any, model: Any) -> Any:
+        from transformers import DataCollatorForSeq2Seq, DataCollatorWithPadding
+
+        if self.settings.is_classification:
+            return DataCollatorWithPadding(tokenizer)
+        inner = DataCollatorForSeq2Seq(tokenizer, model=model)
+        if self.settings.data.task == "span-corruption":
+            from holter.recipes.data.spans import SpanCorruption
+
+            return SpanCorruption(self.settings, tokenizer, inner)
+        return inner
+
+    def _report(self, raw: Any, parts: Any, train: Any, evaluation: Any, tokenizer: Any, trainer: Any) -> Any:
+        settings = self.settings
+        found = report.describe(raw, parts, settings)
+        lengths = tokenize.row_lengths(train)
+        order = trainer._get_train_sampler()
+        rows = settings.training.per_device_train_batch_size
+        found.padding_share = padding_share(list(order), lengths, rows)
+        for side, column, limit in tokenize.limits(settings):
+            for name, text, ids in (("train", parts.train, train), ("evaluation", parts.evaluation, evaluation)):
+                if settings.data.task == "span-corruption" and name == "evaluation":
+                    continue
+                count = tokenize.counter(tokenizer, settings.data.source_prefix if side == "input_ids" else "")
+                kept = tokenize.column_lengths(ids, side)
+                found.cut[f"{name}.{column}"] = report.cut_share(text, column, kept, limit, count)
+        return found
+
+    def _memory(self, model: Any, train: Any) -> memory.MemoryEstimate:
+        settings = self.settings
+        longest = {s: int(tokenize.column_lengths(train, s).max()) for s, _, _ in tokenize.limits(settings)}
+        return memory.estimate(
+            model,
+            optim=settings.training.optim,
+            rows=settings.training.per_device_train_batch_size,
+            source=longest["input_ids"],
+            target=longest.get("labels", 0) if settings.data.task == "translation" else _span_target(settings),
+            activation_bytes=4 if self.precision.name == "fp32" else 2,
+        )
+
+    def _write_down(self, recipe: Recipe, model: Any) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(_resolved(recipe, model), sort_keys=False, allow_unicode=True)
+        (self.folder / "config.yaml").write_text(text, encoding="utf-8")
+        told = json.dumps(recipe.data_report.as_dict(), indent=1, ensure_ascii=False)
+        (self.folder / "data_report.json").write_text(told, encoding="utf-8")
+
+
+def _span_target(settings: Settings) -> int:
+    return settings.data.max_target_length if settings.data.task == "span-corruption" else 0
+
+
+def _model_type(settings: Settings) -> str:
+    name = settings.model.model_name_or_path
+    if not name:
+        return {"akkadian": "t5", "runyoro": "mt5"}.get(settings.recipe, "qwen3")
+    from transformers import AutoConfig
+
+    return str(AutoConfig.from_pretrained(name).model_type)
+
+
+def _resolved(recipe: Recipe, model: Any) -> dict[str, Any]:
+    """Settings and what became of them, flat, by the names that `holter diagnose` knows."""
+    import accelerate
+    import datasets
+    import peft
+    import torch
+    import transformers
+
+    settings, trainer = recipe.config, recipe.trainer
+    inner = model.get_base_model() if settings.is_lora else model
+    packages = {m.__name__: str(m.__version__) for m in (transformers, torch, accelerate, peft, datasets)}
+    found = config.flat(settings) | {
+        "model_type": inner.config.model_type,
+        "architectures": type(inner).__name__,
+        "num_labels": len(recipe.classes) or None,
+        "vocab_size": inner.config.vocab_size,
+        "pad_token_id": inner.config.pad_token_id,
+        "eos_token_id": inner.config.eos_token_id,
+        "padding_side": recipe.tokenizer.padding_side,
+        "adapters": "lora" if settings.is_lora else None,
+        "world_size": trainer.args.world_size,
+        "precision": recipe.precision.name,
+        "fp16": trainer.args.fp16,
+        "bf16": trainer.args.bf16,
+        "train_rows": len(trainer.train_dataset),
+        "eval_rows": len(trainer.eval_dataset),
+        "versions": packages,
+    }
+    return {key: value for key, value in found.items() if value is not None and value != ""}

@@ -1,0 +1,1 @@
+"""From text to batches: loading, reporting, splitting, tokenising once, grouping by length."""

@@ -1,0 +1,130 @@
+"""TSV, CSV, JSONL, Parquet or a name on the datasets hub -> tables of text, one for each part of the data."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from holter.errors import ConfigError, ReadError
+from holter.recipes.settings import Settings
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+FORMATS = {".tsv": "csv", ".csv": "csv", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
+PARTS = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
+SAMPLE_SEED = 20
+SAMPLE_ROWS = 4000
+"""Rows of the sample when ``train_samples`` does not say."""
+
+
+def load_parts(settings: Settings, cache: Path) -> dict[str, Dataset]:
+    """The raw parts (``train``, maybe ``validation`` and ``test``), text columns only, nothing dropped yet.
+
+    Args:
+        settings: of the recipe.
+        cache: folder for the Arrow copies, memory-mapped afterwards.
+
+    Raises:
+        ConfigError: a column is not there.
+        ReadError: a file is missing, empty or of a format that is not read.
+    """
+    parts = _load(settings, cache)
+    for name, part in parts.items():
+        if len(part) == 0:
+            raise ReadError(
+                f"the {name} part has no rows", where=settings.data.data, why="the file is empty or has only a header"
+            )
+        _check_columns(part, settings)
+    return parts
+
+
+def _load(settings: Settings, cache: Path) -> dict[str, Dataset]:
+    given = settings.data.data
+    if not given:
+        return _sample(settings, cache)
+    path = Path(given)
+    if path.is_dir():
+        files = _files(path)
+        return {part: _read_file(file, cache) for part, file in files.items()}
+    if path.is_file():
+        return {"train": _read_file(path, cache)}
+    if path.suffix in FORMATS or given.startswith((".", "/", "~")):
+        raise ReadError(f"there is no data at {given}", where="data", why="no such file or folder", do="check the path")
+    return _from_hub(given, cache)
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for part, stems in PARTS.items():
+        for stem in stems:
+            matches = [folder / f"{stem}{suffix}" for suffix in FORMATS if (folder / f"{stem}{suffix}").is_file()]
+            if matches and part not in found:
+                found[part] = matches[0]
+    if "train" not in found:
+        names = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) or "nothing"
+        why = f"no train{'|'.join(FORMATS)} there; it holds {names}"
+        raise ReadError(f"there is no training data in {folder}", where="data", why=why, do="name a file instead")
+    return found
+
+
+def _read_file(path: Path, cache: Path) -> Dataset:
+    from datasets import load_dataset
+
+    kind = FORMATS.get(path.suffix.lower())
+    if kind is None:
+        why = f"{path.suffix or 'no suffix'} is not one of {', '.join(FORMATS)}"
+        raise ReadError(f"could not read {path}", where="data", why=why, do="convert it to TSV")
+    if path.stat().st_size == 0:
+        raise ReadError(f"{path} is empty", where="data", why="it has 0 bytes", do="write it again")
+    options: dict[str, Any] = {}
+    if kind == "csv":
+        options = {"keep_default_na": False, "dtype": str}
+        if path.suffix.lower() == ".tsv":
+            options |= {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
+    try:
+        return load_dataset(kind, data_files=str(path), split="train", cache_dir=str(cache / "tables"), **options)
+    except Exception as error:
+        cause = error.__cause__ or error
+        do = "look at that row; every row needs the same columns"
+        raise ReadError(f"could not read {path}", where="data", why=str(cause).strip(), do=do) from error
+
+
+def _from_hub(name: str, cache: Path) -> dict[str, Dataset]:
+    from datasets import load_dataset
+
+    try:
+        loaded = load_dataset(name, cache_dir=str(cache / "hub"))
+    except Exception as error:
+        do = "check the spelling and the network, or name a file"
+        raise ReadError(f"could not load {name}", where="data", why=str(error), do=do) from error
+    return {part: loaded[stem] for part, stems in PARTS.items() for stem in stems if stem in loaded}
+
+
+def _sample(settings: Settings, cache: Path) -> dict[str, Dataset]:
+    from holter.recipes.data.arrow import write_text
+    from holter.recipes.samples import sample_rows
+
+    data, labels = settings.data, settings.model.num_labels
+    train = data.train_samples or SAMPLE_ROWS
+    held_out = data.eval_samples or max(2, round(train * data.validation_size))
+    parts = {}
+    for part, rows, seed in (("train", train, SAMPLE_SEED), ("validation", held_out, SAMPLE_SEED + 1)):
+        path = cache / "samples" / f"{settings.recipe}-{part}-{rows}-{labels or 0}.arrow"
+        stream = sample_rows(settings.recipe, rows, seed=seed, num_labels=labels)
+        parts[part] = write_text(path, stream, [data.source_column, data.target_column])
+    return parts
+
+
+def _check_columns(part: Dataset, settings: Settings) -> None:
+    wanted = {"source_column": settings.data.source_column}
+    if settings.data.task != "span-corruption":
+        wanted["target_column"] = settings.data.target_column
+    for key, column in wanted.items():
+        if column not in part.column_names:
+            near = difflib.get_close_matches(column, part.column_names, n=1, cutoff=0.4)
+            do = f"write {key}: {near[0] if near else part.column_names[0]}"
+            why = f"the columns are {', '.join(part.column_names)}"
+            raise ConfigError(f"the data has no column {column!r}", where=key, why=why, do=do)

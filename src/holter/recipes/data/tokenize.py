@@ -1,0 +1,207 @@
+"""Text to ids once, into a memory-mapped Arrow file, as fast as the tokenizer itself.
+
+B rows of a batch, T tokens of a row; ids are int32, labels int32 lists or int64 classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from holter.recipes.data.arrow import ROWS_A_BATCH, write_once
+from holter.recipes.settings import Settings
+from holter.recipes.tokenizers import fingerprint
+
+if TYPE_CHECKING:
+    import numpy
+    import pyarrow
+    from datasets import Dataset
+
+Encode = Callable[[Sequence[str]], "pyarrow.ListArray"]
+"""Texts of a batch -> their ids, cut to length and ended, as one Arrow list array of int32."""
+
+
+def encoder(tokenizer: Any, max_length: int, *, prefix: str = "", ends: bool = True) -> Encode:
+    """The fastest way to encode with this tokenizer; the ids equal those of ``tokenizer(text, truncation=True)``.
+
+    Args:
+        tokenizer: fast (Rust), ByT5, or any other.
+        max_length: tokens kept, the end mark included.
+        prefix: put before each text.
+        ends: whether special tokens are added.
+    """
+    from transformers import ByT5Tokenizer
+
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        return _rust(backend, max_length, prefix, ends)
+    if isinstance(tokenizer, ByT5Tokenizer):
+        return _bytes(tokenizer, max_length, prefix)
+
+    def slow(texts: Sequence[str]) -> pyarrow.ListArray:
+        found = tokenizer([prefix + t for t in texts], truncation=True, max_length=max_length, add_special_tokens=ends)
+        return list_array(found["input_ids"])
+
+    return slow
+
+
+def _rust(backend: Any, max_length: int, prefix: str, ends: bool) -> Encode:
+    from tokenizers import Tokenizer
+
+    own = Tokenizer.from_str(backend.to_str())  # truncation is state of the object, and the caller's stays as it is
+    own.no_padding()
+    own.enable_truncation(max_length)
+    encode = getattr(own, "encode_batch_fast", own.encode_batch)
+
+    def rust(texts: Sequence[str]) -> pyarrow.ListArray:
+        given = [prefix + t for t in texts] if prefix else list(texts)
+        return list_array([found.ids for found in encode(given, add_special_tokens=ends)])
+
+    return rust
+
+
+def _bytes(tokenizer: Any, max_length: int, prefix: str) -> Encode:
+    """ByT5's ids are the UTF-8 bytes plus an offset, then the end mark; text that spells a special token is left to it."""
+    import numpy as np
+
+    offset, end = int(tokenizer.offset), int(tokenizer.eos_token_id)
+    marks = tuple(tokenizer.all_special_tokens) + tuple(str(t) for t in tokenizer.get_added_vocab())
+
+    def one(text: str) -> Any:
+        whole = prefix + text
+        if "<" in whole and any(mark in whole for mark in marks):
+            return tokenizer(whole, truncation=True, max_length=max_length)["input_ids"]
+        raw = np.frombuffer(whole.encode("utf-8", "surrogatepass")[: max_length - 1], dtype=np.uint8)
+        return np.append(raw.astype(np.int32) + offset, np.int32(end))
+
+    def encode(texts: Sequence[str]) -> pyarrow.ListArray:
+        return list_array([one(text) for text in texts])
+
+    return encode
+
+
+def list_array(rows: Sequence[Sequence[int]]) -> pyarrow.ListArray:
+    """Rows of ids as one Arrow list array of int32, without a Python object a token where rows are arrays."""
+    import numpy as np
+    import pyarrow as pa
+
+    offsets = np.zeros(len(rows) + 1, dtype=np.int32)
+    np.cumsum([len(row) for row in rows], out=offsets[1:])
+    flat = np.empty(int(offsets[-1]), dtype=np.int32)
+    for row, start, stop in zip(rows, offsets[:-1], offsets[1:], strict=True):
+        flat[start:stop] = row
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat))
+
+
+def tokenize(settings: Settings, part: Dataset, tokenizer: Any, classes: Sequence[str], cache: Path) -> Dataset:
+    """``input_ids`` and ``labels`` of every row, from a file below ``cache`` when it was done before.
+
+    Args:
+        settings: of the recipe.
+        part: raw text rows.
+        tokenizer: of the model.
+        classes: names of the classes in the order of their numbers; empty where there are none.
+        cache: folder of the Arrow files.
+    """
+    import pyarrow as pa
+
+    labels = pa.int64() if settings.is_classification else pa.list_(pa.int32())
+    schema = pa.schema([("input_ids", pa.list_(pa.int32())), ("labels", labels)])
+    make = _columns(settings, tokenizer, classes)
+    name = _key(settings, part, tokenizer, classes)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for columns in _ahead(make, _text_batches(settings, part)):
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    return write_once(cache / "tokenized" / f"{name}.arrow", schema, batches)
+
+
+def _columns(settings: Settings, tokenizer: Any, classes: Sequence[str]) -> Callable[[Any], list[Any]]:
+    import pyarrow as pa
+
+    data = settings.data
+    if settings.is_classification:
+        encode = encoder(tokenizer, data.max_length, prefix=data.source_prefix)
+        numbers = {name: i for i, name in enumerate(classes)}
+        return lambda texts: [encode(texts[0]), pa.array([numbers[name] for name in texts[1]], pa.int64())]
+    if data.task == "span-corruption":
+        from holter.recipes.data.spans import room_for
+
+        inside = encoder(tokenizer, room_for(settings), ends=False)
+        empty = list_array([])
+        return lambda texts: [inside(texts[0]), pa.concat_arrays([empty, list_array([[]] * len(texts[0]))])]
+    source = encoder(tokenizer, data.max_source_length, prefix=data.source_prefix)
+    target = encoder(tokenizer, data.max_target_length)
+    return lambda texts: [source(texts[0]), target(texts[1])]
+
+
+def _text_batches(settings: Settings, part: Dataset) -> Iterator[list[list[str]]]:
+    columns = [settings.data.source_column]
+    if settings.data.task != "span-corruption":
+        columns.append(settings.data.target_column)
+    for batch in part.with_format("arrow").iter(batch_size=ROWS_A_BATCH):
+        yield [[str(v) for v in batch[column].to_pylist()] for column in columns]
+
+
+def _ahead(make: Callable[[Any], list[Any]], batches: Iterator[Any]) -> Iterator[list[Any]]:
+    """Encode one batch while the one before it is written and the one after it is read."""
+    with ThreadPoolExecutor(max_workers=1) as worker:
+        pending = None
+        for batch in batches:
+            submitted = worker.submit(make, batch)
+            if pending is not None:
+                yield pending.result()
+            pending = submitted
+        if pending is not None:
+            yield pending.result()
+
+
+def _key(settings: Settings, part: Dataset, tokenizer: Any, classes: Sequence[str]) -> str:
+    data = settings.data
+    sizes = (data.task, data.max_length, data.max_source_length, data.max_target_length, data.source_prefix)
+    told = repr((part._fingerprint, len(part), sizes, list(classes), fingerprint(tokenizer)))
+    return hashlib.sha256(told.encode()).hexdigest()[:20]
+
+
+def limits(settings: Settings) -> list[tuple[str, str, int]]:
+    """Tokenised column, text column it comes from, and most tokens of it."""
+    data = settings.data
+    if settings.is_classification:
+        return [("input_ids", data.source_column, data.max_length)]
+    if data.task == "span-corruption":
+        from holter.recipes.data.spans import room_for
+
+        return [("input_ids", data.source_column, room_for(settings))]
+    return [
+        ("input_ids", data.source_column, data.max_source_length),
+        ("labels", data.target_column, data.max_target_length),
+    ]
+
+
+def counter(tokenizer: Any, prefix: str) -> Callable[[str], int]:
+    """Text -> its tokens before cutting, the end mark included."""
+    return lambda text: len(tokenizer(prefix + text, truncation=False, verbose=False)["input_ids"])
+
+
+def column_lengths(tokenized: Dataset, column: str) -> numpy.ndarray:
+    """Tokens of one column in each row, int64 [rows], read from the Arrow offsets alone."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    batches = tokenized.with_format("arrow").iter(100_000)
+    chunks = [np.asarray(pc.list_value_length(b[column]), dtype=np.int64) for b in batches]
+    return np.concatenate(chunks) if chunks else np.zeros(0, dtype=np.int64)
+
+
+def row_lengths(tokenized: Dataset) -> numpy.ndarray:
+    """Tokens of each row, int64 [rows]: of the source plus of the target."""
+    import pyarrow as pa
+
+    total = column_lengths(tokenized, "input_ids")
+    if pa.types.is_list(tokenized.data.schema.field("labels").type):
+        total = total + column_lengths(tokenized, "labels")
+    return total
