@@ -7,6 +7,10 @@ import pytest
 SHARED = Path(__file__).parents[2] / "shared"
 
 
+def pytest_addoption(parser):
+    parser.addoption("--rewrite-golden", action="store_true", help="rewrite golden files with what is produced now")
+
+
 @pytest.fixture(scope="session")
 def shared():
     """The folder of public reports, cases, runs and corpora beside the repository."""

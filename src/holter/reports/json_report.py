@@ -123,7 +123,7 @@ def _source(source: Source | None) -> dict[str, Any] | None:
 
 
 def _clue(clue: Clue) -> dict[str, Any]:
-    return {"cause": clue.cause, "bits": clue.bits, "why": clue.why}
+    return {"cause": clue.cause, "bits": plain(clue.bits), "why": clue.why}
 
 
 def _fix(fix: Fix | None) -> dict[str, Any] | None:

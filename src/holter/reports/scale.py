@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ class Axis:
     def share(self, value: float) -> float:
         """Where ``value`` stands between ``low`` (0) and ``high`` (1)."""
         low, high, value = (math.log10(v) if self.log else v for v in (self.low, self.high, value))
-        return (value - low) / (high - low) if high > low else 0.5
+        return (value / 2 - low / 2) / (high / 2 - low / 2) if high / 2 > low / 2 else 0.5
 
     def ticks(self) -> list[float]:
         """Round values inside the axis."""
@@ -50,9 +51,9 @@ def value_axis(values: Sequence[float], *, log: bool) -> Axis:
     if log:
         air = max((high / low) ** MARGIN, 1.3)
         return Axis(low=max(low / air, 1e-300), high=min(high * air, 1e300), log=True)
-    air = (high / 2 - low / 2) * 2 * MARGIN or abs(high) * 0.1 or 1.0
-    bottom = low - air
-    return Axis(low=0.0 if low >= 0 > bottom else bottom, high=high + air)
+    air = (high / 2 - low / 2) * (2 * MARGIN) or abs(high) * 0.1 or 1.0
+    bottom = max(low - air, -sys.float_info.max)
+    return Axis(low=0.0 if low >= 0 > bottom else bottom, high=min(high + air, sys.float_info.max))
 
 
 def _linear_ticks(low: float, high: float) -> list[float]:

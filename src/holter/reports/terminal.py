@@ -44,7 +44,9 @@ def _page(console: Console, view: View) -> None:
     from rich.text import Text
 
     head = Text()
-    if view.verdict:
+    if not view.verdict:
+        console.print(Text(view.title, style="bold cyan"))
+    else:
         head.append(f" {view.verdict.upper()} ", style=VERDICTS[view.verdict]).append("  ")
     head.append(view.headline, style="bold")
     if view.label:
