@@ -121,12 +121,10 @@ def _array(lines: list[bytes]) -> list[Any] | None:
 def _add(rows: Rows, number: int, entries: list[Any]) -> None:
     if entries and isinstance(entries[0], dict) and _tagged(entries[0]):
         for offset, entry in enumerate(entries):
-            rows.add(_untagged(entry) if isinstance(entry, dict) and _tagged(entry) else entry, number + offset)
+            if isinstance(entry, dict):
+                rows.add(_untagged(entry) if _tagged(entry) else entry, number + offset)
         return
-    add = rows.add
-    for line, entry in enumerate(entries, start=number):
-        if type(entry) is dict:
-            add(entry, line)
+    rows.add_many(entries, number)
 
 
 def _tagged(row: Mapping[str, Any]) -> bool:

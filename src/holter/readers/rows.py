@@ -83,7 +83,7 @@ class Rows:
     def __init__(self, shown: str, *, cell: int | None = None, key: str | None = None) -> None:
         self.source = Source(file=shown, cell=cell, key=key)
         self.settings: dict[str, Value] = {}
-        self._plans: dict[tuple[Any, ...], _Plan] = {}
+        self._plans: dict[tuple[str, tuple[str, ...]], _Plan] = {}
 
     def __bool__(self) -> bool:
         return any(plan.lines for plan in self._plans.values())
@@ -97,10 +97,8 @@ class Rows:
             step: used when the row itself names no step; likewise ``epoch``.
             group: keeps rows of several origins in one file apart, such as ``rank 3``; the first in order is believed.
         """
-        keys = (group, *row)
-        plan = self._plans.get(keys)
-        if plan is None:
-            plan = self._plans[keys] = _plan(tuple(row), group)
+        keys = tuple(row)
+        plan = self._plans.get((group, keys)) or self._new(group, keys)
         index = len(plan.lines)
         plan.lines.append(line)
         if plan.step_at < 0:
@@ -115,6 +113,68 @@ class Rows:
                 self._odd(plan, column, value, index)
         if plan.totals:
             self._total(plan, row, line)
+
+    def add_many(self, entries: Sequence[Any], first: int) -> None:
+        """Add many rows at once, a column at a time; entries that are no objects are left out.
+
+        Args:
+            entries: the rows in order.
+            first: 1-based line or entry of the first; the others follow one by one.
+        """
+        shapes = [tuple(entry) if type(entry) is dict else () for entry in entries]
+        if shapes and shapes.count(shapes[0]) == len(shapes):
+            self._add_shape(shapes[0], entries, range(first, first + len(entries)))
+            return
+        groups: dict[tuple[str, ...], tuple[list[Any], list[int]]] = {}
+        for line, (shape, entry) in enumerate(zip(shapes, entries, strict=True), start=first):
+            rows, lines = groups.setdefault(shape, ([], []))
+            rows.append(entry)
+            lines.append(line)
+        for shape, (rows, lines) in groups.items():
+            self._add_shape(shape, rows, lines)
+
+    def _add_shape(self, keys: tuple[str, ...], entries: Sequence[Any], lines: Sequence[int]) -> None:
+        if not keys:
+            return
+        plan = self._plans.get(("", keys)) or self._new("", keys)
+        start = len(plan.lines)
+        plan.lines.extend(lines)
+        if plan.step_at < 0:
+            plan.steps.extend(array("d", [NAN]) * len(lines))
+        if plan.epoch_at < 0:
+            plan.epochs.extend(array("d", [NAN]) * len(lines))
+        for at, key in enumerate(keys):
+            self._extend(plan, at, [entry[key] for entry in entries], start)
+        if plan.totals:
+            self._total(plan, entries[0], lines[0])
+
+    def _extend(self, plan: _Plan, at: int, cells: list[Any], start: int) -> None:
+        column = plan.columns[at]
+        texts = type(cells[0]) is str
+        try:
+            if type(cells[0]) is not bool:
+                column.extend(array("d", map(float, cells) if texts else cells))
+                if texts:
+                    self._keep_spellings(plan, at, cells, start)
+                return
+        except (TypeError, ValueError, OverflowError):
+            pass
+        for index, cell in enumerate(cells, start=start):
+            if type(cell) is float or type(cell) is int:
+                column.append(cell)
+            else:
+                self._odd(plan, column, cell, index)
+
+    def _keep_spellings(self, plan: _Plan, at: int, cells: list[Any], start: int) -> None:
+        column = plan.columns[at]
+        for index, cell in enumerate(cells, start=start):
+            value = column[index]
+            if (value == 0 or value - value != 0) and len(kept := plan.raw.setdefault(at, {})) < RAW_LIMIT:
+                kept[index] = str(cell)
+
+    def _new(self, group: str, keys: tuple[str, ...]) -> _Plan:
+        plan = self._plans[group, keys] = _plan(keys, group)
+        return plan
 
     def _odd(self, plan: _Plan, column: array[float], value: Any, index: int) -> None:
         at = next(i for i, known in enumerate(plan.columns) if known is column)

@@ -50,9 +50,7 @@ def read(sample: Sample) -> Run:
             return run
         array = Array(data, start.end())
         for number, entries in array.slices():
-            for offset, entry in enumerate(entries):
-                if isinstance(entry, dict):
-                    rows.add(entry, number + offset)
+            rows.add_many(entries, number)
         run.gaps.extend(array.gaps(sample, "log_history"))
         around = data[: start.start()].rstrip() + b'"log_history": []' + data[array.end :]
         _counters(sample, run, around)

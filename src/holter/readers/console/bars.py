@@ -9,6 +9,7 @@ _TQDM = re.compile(
     r"(?P<title>[^|\r\n]{0,80}?):?\s*(?P<percent>\d{1,3})%\s?\|[^|\r\n]{0,400}\|\s*(?P<done>[\d,.]+[kMG]?)\s*/\s*(?P<total>[\d,.]+[kMG]?)"
     r"(?:\s*\[(?P<inside>[^\]\r\n]*)\]?)?"
 )
+_PLAIN = re.compile(r"\s*\d{1,3}%\|[^|]*\| (\d+)/(\d+) \[[\d:]+<[\d:?]+(?:, +[^\],]+)?\]\s*$")
 _TQDM_PLAIN = re.compile(r"(?P<percent>\d{1,3})%\s+(?P<done>\d+)/(?P<total>\d+)\s+\[(?P<inside>[^\]\r\n]*)\]?")
 _NOTEBOOK = re.compile(
     r"^\s*\[\s*(?P<done>\d+)/(?P<total>\d+)\s+[\d:]+\s*<\s*[\d:?]+(?:,\s*[^\],]*)?(?:,\s*Epoch\s+(?P<epoch>[\d.]+)/\d+)?\]"
@@ -20,7 +21,7 @@ _EPOCH = re.compile(r"\bepoch\b\D{0,6}(?P<epoch>\d+)", re.IGNORECASE)
 _SIZES = {"k": 1e3, "M": 1e6, "G": 1e9}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Bar:
     """A progress bar.
 
@@ -32,6 +33,7 @@ class Bar:
         postfix: metrics inside or after it.
         start: where the bar begins in the line.
         end: where it ends.
+        text: the bar as printed.
     """
 
     title: str
@@ -41,6 +43,15 @@ class Bar:
     postfix: str
     start: int
     end: int
+    text: str = ""
+
+
+def plain(text: str) -> Bar | None:
+    """A line that is nothing but the Trainer's bar; None for anything else."""
+    match = _PLAIN.match(text)
+    if match is None:
+        return None
+    return Bar("", float(match[1]), float(match[2]), None, "", 0, len(text), text.strip())
 
 
 def parse(body: str) -> Bar | None:
@@ -51,9 +62,18 @@ def parse(body: str) -> Bar | None:
             return _tqdm(match)
     if "/" in body and (match := _NOTEBOOK.match(body)) is not None:
         epoch = float(match["epoch"].rstrip(".")) if match["epoch"] else None
-        return Bar("", float(match["done"]), float(match["total"]), epoch, "", 0, match.end())
+        return Bar("", float(match["done"]), float(match["total"]), epoch, "", 0, match.end(), match[0].strip())
     if "/" in body and (match := _KERAS.match(body)) is not None:
-        return Bar("batch", float(match["done"]), float(match["total"]), None, body[match.end() :], 0, len(body))
+        return Bar(
+            "batch",
+            float(match["done"]),
+            float(match["total"]),
+            None,
+            body[match.end() :],
+            0,
+            len(body),
+            match[0].strip(),
+        )
     return None
 
 
@@ -67,7 +87,16 @@ def _tqdm(match: re.Match[str]) -> Bar | None:
     postfix = _RATE.sub("", inside).lstrip(", ")
     if _PAIR_IN_TITLE.search(title):
         postfix = f"{match.string[: match.start('percent')].rstrip(' :')}, {postfix}"
-    return Bar(title, done, total, float(named["epoch"]) if named else None, postfix, match.start(), match.end())
+    return Bar(
+        title,
+        done,
+        total,
+        float(named["epoch"]) if named else None,
+        postfix,
+        match.start(),
+        match.end(),
+        match[0].strip(),
+    )
 
 
 def _size(text: str) -> float | None:

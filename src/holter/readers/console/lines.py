@@ -40,7 +40,7 @@ _PREFIXES = re.compile(
 _MAX_PREFIXES = 6
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Line:
     """One message.
 

@@ -67,24 +67,23 @@ class Log:
             found = orjson.loads(b"[" + text[:-1] + b"]")
         except orjson.JSONDecodeError:
             return False
-        if len(found) != lines:
+        if len(found) != lines or any(_kind(shape) != "metrics" for shape in set(map(tuple, found))):
             return False
-        self._table.columns = []
-        metrics = _kind(tuple(found[0])) == "metrics"
-        for at, row in enumerate(found, start=number):
-            if not metrics or not self._dict(Line(at, "", ""), row):
-                text_of_row = block.split(b"\n")[at - number].decode("utf-8", errors="replace")
-                self.take(at, text_of_row)
-        self._metric_before = True
+        self._rows.add_many(found, number)
+        self._table.columns, self._metric_before = [], True
         return True
 
     def take(self, number: int, text: str) -> None:
         """Take one line."""
-        if text[:1] == "{" and not self._wrapped and not self._place.last and text.rstrip()[-1:] == "}":
+        if text[:1] == "{" and not self._wrapped and text.rstrip()[-1:] == "}":
             found = dicts.quick(text.rstrip())
             if found is not None and self._dict(Line(number, text, text), found):
                 self._metric_before = True
                 return
+        bar = bars.plain(text)
+        if bar is not None and not self._wrapped and self._place.see_bar(number, bar):
+            self._settle()
+            return
         line = clean(number, text)
         if not line.body.strip():
             self._block = ""
@@ -193,7 +192,7 @@ class Log:
     def _add(self, line: Line, row: Row) -> None:
         self._place.settle(row)
         for name, value in row.settings.items():
-            self._setting(line, name, value, str(value))
+            self._setting(line.number, name, value, str(value))
         if row.fields:
             self._rows.add(row.fields, line.number, step=row.step, epoch=row.epoch, group=_group(line))
 
@@ -216,7 +215,7 @@ class Log:
             for key, value in found.items():
                 name = settings.setting(key)
                 if name is not None and not isinstance(value, dict):
-                    self._setting(line, name, value, str(value))
+                    self._setting(line.number, name, value, str(value))
         return False
 
     def _settle(self) -> None:
@@ -231,7 +230,7 @@ class Log:
         row = pairs.parse(bar.postfix) if bar.postfix else None
         if row is not None:
             self._bar_row(line, bar, row)
-        elif self._place.see_bar(line, bar):
+        elif self._place.see_bar(line.number, bar):
             self._settle()
         return (body[: bar.start] + " " + body[bar.end :]).strip()
 
@@ -249,24 +248,23 @@ class Log:
         """How far the run came, as the last bar without a title shows."""
         if self._place.last is None:
             return
-        line, bar = self._place.last
+        number, bar = self._place.last
         if "max_steps" not in self._run.config:
-            self._setting(line, "max_steps", int(bar.total), f"{bar.done:g}/{bar.total:g}")
-        source = Source(file=self._shown, line=line.number, cell=self._cell)
+            self._setting(number, "max_steps", int(bar.total), f"{bar.done:g}/{bar.total:g}")
+        source = Source(file=self._shown, line=number, cell=self._cell)
         data = {"done": bar.done, "total": bar.total}
-        text = line.body[bar.start : bar.end].strip()
-        self._run.events.append(Event(kind=EVENT_MESSAGE, text=text, source=source, step=int(bar.done), data=data))
+        self._run.events.append(Event(kind=EVENT_MESSAGE, text=bar.text, source=source, step=int(bar.done), data=data))
 
     def _words(self, line: Line) -> None:
         for name, value, raw in (*settings.find(line.body), *settings.dumped(line.body)):
-            self._setting(line, name, value, raw)
+            self._setting(line.number, name, value, raw)
         self._events.feed(line, self._place.now)
 
-    def _setting(self, line: Line, name: str, value: Any, raw: str) -> None:
+    def _setting(self, line: int, name: str, value: Any, raw: str) -> None:
         known = self._run.config.get(name, [])
         if any(same.value == value and type(same.value) is type(value) for same in known):
             return
-        source = Source(file=self._shown, line=line.number, cell=self._cell)
+        source = Source(file=self._shown, line=line, cell=self._cell)
         self._run.add_setting(name, Value(value=value, source=source, raw=raw, authority=Authority.RECORDED))
 
 

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, field
 
 from holter.readers.console.bars import Bar
-from holter.readers.console.lines import Line
 from holter.readers.console.row import Row
 from holter.run import NAN
 
@@ -21,17 +20,17 @@ class Place:
         step: the step the Trainer's progress bar last showed, NaN without one.
         epoch: the epoch last announced, NaN without one.
         total: steps of the whole run by that bar, NaN without one.
-        last: the line and the bar seen last.
+        last: the line number of the bar seen last, and the bar.
     """
 
     step: float = NAN
     epoch: float = NAN
     total: float = NAN
-    last: tuple[Line, Bar] | None = None
+    last: tuple[int, Bar] | None = None
     _first_epoch: float = field(default=NAN, repr=False)
     _used: float = field(default=NAN, repr=False)
 
-    def see_bar(self, line: Line, bar: Bar) -> bool:
+    def see_bar(self, line: int, bar: Bar) -> bool:
         """Note a bar; whether it is the bar of the run: one without a title, of the first total seen."""
         if bar.title or bar.total <= 1 or not (math.isnan(self.total) or bar.total == self.total):
             return False
