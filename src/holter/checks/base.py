@@ -21,7 +21,7 @@ class Needs:
         config: settings that must be known (given or default).
         facts: facts that must be known.
         any_of: alternatives; at least one group must be there in full. Each group holds names of series,
-            settings, facts, or the words ``events``, ``code``, ``variants``.
+            settings, facts, or the words ``events``, ``code``, ``variants``, ``facts``.
     """
 
     series: Mapping[str, int] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Needs:
 
 
 def _has(run: Run, name: str) -> bool:
-    if name in ("events", "code", "variants"):
+    if name in ("events", "code", "variants", "facts"):
         return bool(getattr(run, name))
     return bool(run.series.get(name)) or name in run.config or name in run.facts
 

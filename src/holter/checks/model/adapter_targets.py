@@ -1,0 +1,124 @@
+"""MOD014 adapter-targets-match-nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.context import model_names
+from holter.checks.look import Known, known
+from holter.checks.symptoms import numbers
+from holter.finding import Change, Evidence, Finding, Fix, Severity
+from holter.knowledge.adapter_targets import names_of
+from holter.run import Run
+from holter.stages import Stage
+
+NAMED = ("named_modules", "module_names", "modules", "linear_modules")
+UNMATCHED = ("unmatched_target_modules", "target_modules_unmatched", "adapter.unmatched_targets")
+
+
+class AdapterTargetsMatchNothing(Check):
+    """What it looks for
+        Adapter targets that are no module of the model: against a list of its modules, against the names its family
+        uses, or negative and too large numbers in ``layers_to_transform``.
+
+    Why it hurts
+        A target without a module gets no adapter. When some others match nobody is told, and part of the model is not
+        trained.
+
+    How to fix it
+        Take the names from ``model.named_modules()``, or ``target_modules="all-linear"``; count layers from 0.
+
+    When to ignore it
+        When a target is meant for another part of a larger model.
+
+    Threshold
+        None: PEFT matches a whole name, or its end after a dot.
+
+    Sources
+        PEFT's ``check_target_module_exists``; modelling code of the families.
+    """
+
+    code = "MOD014"
+    name = "adapter-targets-match-nothing"
+    title = "Adapter targets match no module"
+    severity = Severity.ERROR
+    stage = Stage.FORWARD
+    needs = Needs(any_of=(("target_modules",), ("layers_to_transform",), *((name,) for name in UNMATCHED)))
+    bad = (
+        case(
+            "not in the list",
+            facts={"target_modules": ["to_q", "ff.0"], "named_modules": ["blocks.0.to_q", "ff.net.0"]},
+        ),
+        case(
+            "another family",
+            config={"target_modules": ["q_proj", "v_proj"], "model_name_or_path": "bigscience/bloom-560m"},
+        ),
+        case("from the end", config={"layers_to_transform": [-2, -1]}),
+    )
+    good = (
+        case("in the list", facts={"target_modules": ["to_q"], "named_modules": ["blocks.0.to_q", "ff.net.0"]}),
+        case("right family", config={"target_modules": ["q_proj"], "model_name_or_path": "meta-llama/Llama-2-7b"}),
+        case("all", config={"target_modules": "all-linear", "model_name_or_path": "bigscience/bloom-560m"}),
+    )
+    not_enough = (case("no targets", config={"r": 8}),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """Measured names first, then the family, then the layers."""
+        targets = known(run, "target_modules")
+        names = known(run, *NAMED)
+        if (measured := known(run, *UNMATCHED)) is not None and measured.plain:
+            yield self._found(f"targets without a module: {_listed(measured.plain)}", [measured.evidence], 9.0)
+        elif targets is not None and names is not None and isinstance(names.plain, list):
+            missing = [t for t in _items(targets) if not any(_matches(t, str(name)) for name in names.plain)]
+            if missing:
+                message = f"targets without a module: {_listed(missing)}"
+                yield self._found(message, [targets.evidence, names.evidence], 8.0)
+        elif targets is not None:
+            yield from self._against_family(run, targets)
+        yield from self._layers(run)
+
+    def _against_family(self, run: Run, targets: Known) -> Iterable[Finding]:
+        family, used = names_of(*model_names(run))
+        items = _items(targets)
+        if not used or not items or any(item.split(".")[-1] in used for item in items):
+            return
+        message = f"none of {_listed(items)} is a module of {family}, which has {_listed(sorted(used))}"
+        yield self._found(message, [targets.evidence], 6.0, change=Change(key="target_modules", new=sorted(used)))
+
+    def _layers(self, run: Run) -> Iterable[Finding]:
+        layers, depth = known(run, "layers_to_transform"), known(run, "num_hidden_layers")
+        if layers is None:
+            return
+        chosen = numbers(layers.plain)
+        last = min(numbers(depth.plain), default=float("inf")) if depth is not None else float("inf")
+        wrong = [int(n) for n in chosen if n < 0 or n >= last]
+        if wrong:
+            evidence = [layers.evidence, *([depth.evidence] if depth is not None and max(wrong) >= 0 else [])]
+            yield self._found(f"layers_to_transform {_listed(wrong)} match no layer: they count from 0", evidence, 6.0)
+
+    def _found(self, message: str, evidence: list[Evidence], bits: float, change: Change | None = None) -> Finding:
+        return self.finding(
+            message,
+            evidence=evidence,
+            clues=clues("adapter targets match no module", adapter_targets_unmatched=bits),
+            fix=Fix(summary="Take target_modules from model.named_modules().", changes=(change,) if change else ()),
+        )
+
+
+def _items(targets: Known) -> list[str]:
+    if isinstance(targets.plain, list):
+        return [item for item in targets.plain if isinstance(item, str)]
+    if isinstance(targets.plain, str) and re.fullmatch(r"[\w.]+(\s*,\s*[\w.]+)*", targets.plain):
+        items = re.split(r"\s*,\s*", targets.plain)
+        return [] if items[0] in ("all", "linear", "auto", "none") else items
+    return []
+
+
+def _matches(target: str, module: str) -> bool:
+    return module == target or module.endswith("." + target)
+
+
+def _listed(items: Sequence[object]) -> str:
+    return ", ".join(str(item) for item in items)

@@ -1,0 +1,112 @@
+"""MOD003 weights-in-half."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.look import Known, adapters_on, half_weights, known, mixed_half, plain, weights_dtype, written
+from holter.checks.messages import find, phrase
+from holter.checks.symptoms import nonfinite, number
+from holter.finding import Clue, Evidence, Finding, Fix, Severity
+from holter.run import Run
+from holter.stages import Stage
+
+SMALLEST_HALF = 2.0**-24
+"""Smallest positive number of IEEE 754 binary16; an epsilon below half of it becomes 0."""
+
+DEFAULT_EPSILON = 1e-8
+"""Of Adam and AdamW in PyTorch and of the Trainer."""
+
+REFUSED = phrase("valueerror", "error", "fact")
+
+
+class WeightsInHalf(Check):
+    """What it looks for
+        Weights held in float16 that are trained: with a gradient scaler beside them, or with an Adam whose epsilon is
+        0 in float16.
+
+    Why it hurts
+        A scaler needs float32 weights. Without one, small gradients are 0, squares of gradients below 2.4e-4 are 0,
+        and an epsilon of 1e-8 is 0: the update divides by zero and the weights turn to NaN.
+
+    How to fix it
+        Hold the weights in float32 and let autocast do the rest (``fp16=True``), or use bf16; or give Adam an epsilon
+        of 1e-4.
+
+    When to ignore it
+        Frozen base weights under adapters, and inference.
+
+    Threshold
+        Epsilon below 3e-8, half the smallest float16. A warning where the fault shows, or where full fine-tuning is
+        combined with a scaler, which the scaler refuses; a note otherwise.
+
+    Sources
+        IEEE 754 binary16; PyTorch's GradScaler; public reports on Adam in half precision.
+    """
+
+    code = "MOD003"
+    name = "weights-in-half"
+    title = "Trained weights are float16"
+    severity = Severity.WARNING
+    stage = Stage.UPDATE
+    needs = Needs(any_of=(("torch_dtype",), ("dtype",), ("precision",)))
+    bad = (
+        case("nan", config={"torch_dtype": "float16", "optim": "Adam"}, facts={"loss": float("nan")}),
+        case("scaler", config={"torch_dtype": "float16", "fp16": True, "adapters": "full"}),
+    )
+    good = (
+        case("float32", config={"torch_dtype": "float32", "fp16": True}),
+        case("bf16", config={"torch_dtype": "bfloat16", "optim": "AdamW"}),
+    )
+    not_enough = (case("dtype not said", config={"optim": "Adam"}),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """One finding; which cause depends on what stands beside the weights."""
+        half = half_weights(run)
+        if half is None or adapters_on(run) is not None:
+            return
+        scaler, symptom = mixed_half(run), _symptom(run)
+        if scaler is not None and scaler.name == half.name:
+            scaler = None
+        if scaler is None and symptom is None and known(run, "optim") is None and "loss" not in run.series:
+            return
+        evidence = [half.evidence, *([scaler.evidence] if scaler else []), *([symptom] if symptom else [])]
+        yield self.finding(
+            "float16 weights are trained" + (" under a gradient scaler" if scaler else ""),
+            evidence=[*evidence, *_epsilon(run)],
+            clues=tuple(_clues(run, half, scaler, symptom)),
+            severity=Severity.WARNING if symptom is not None or scaler is not None else Severity.NOTE,
+            fix=Fix(summary="Hold the weights in float32 with fp16=True, or train in bf16."),
+        )
+
+
+def _symptom(run: Run) -> Evidence | None:
+    found = nonfinite(run)
+    if found is not None:
+        return found
+    refused = find(run, REFUSED)
+    return Evidence(text=refused[0].text, source=refused[0].source) if refused else None
+
+
+def _epsilon(run: Run) -> Iterator[Evidence]:
+    given = known(run, "adam_epsilon")
+    if given is not None:
+        yield given.evidence
+
+
+def _clues(run: Run, half: Known, scaler: Known | None, symptom: Evidence | None) -> Iterator[Clue]:
+    if scaler is not None:
+        yield from clues("full fine-tuning of float16 weights with a scaler", fp16_weights_with_amp=5)
+        return
+    optimizer = written(plain(run, "optim") or "").lower()
+    epsilon = number(plain(run, "adam_epsilon"))
+    lost = (DEFAULT_EPSILON if epsilon is None else epsilon) < SMALLEST_HALF / 2
+    seen = 2.5 if symptom is not None else 0.0
+    yield from clues("the weights themselves are float16", low_precision_weights=2 + seen)
+    if lost and (not optimizer or "adam" in optimizer):
+        sure = 1.0 if optimizer else -1.0
+        said = 1.5 if epsilon is not None else 0.0
+        yield from clues("Adam's epsilon is 0 in float16", optimizer_eps_underflow=2 + seen + sure + said)
+    if weights_dtype(run) is not None:
+        yield from clues("no autocast: activations are float16 too", fp16_overflow=0.5)

@@ -1,0 +1,105 @@
+"""MOD016 head-outside-adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.look import adapters_on, call_text, calls, is_on, known, plain, seen, switched_on, written
+from holter.finding import Change, Evidence, Finding, Fix, Severity
+from holter.run import Expression, Run
+from holter.stages import Stage
+
+IN_PLACE = (".append(", ".extend(", ".insert(", ".sort(", ".update(")
+CONFIGS = ("LoraConfig", "IA3Config", "AdaLoraConfig", "LoHaConfig", "PromptTuningConfig")
+WITH_HEAD = ("forsequenceclassification", "fortokenclassification", "forquestionanswering", "rewardmodel")
+HEAD_TASKS = ("seq_cls", "token_cls", "question_ans")
+"""PEFT's tasks for which it trains and saves the new head by itself."""
+WEIGHTS_ONLY = ("adapter", "lora", "adapter weights only")
+
+
+class HeadOutsideAdapter(Check):
+    """What it looks for
+        A new head or new embedding rows beside adapters that are neither trained nor saved with them:
+        ``modules_to_save`` given by a call that returns None, a classification model under another ``task_type``, or
+        embeddings that are trained while the checkpoint holds adapter weights alone.
+
+    Why it hurts
+        A frozen random head caps what can be learnt; a trained head that is not saved is random again after loading.
+
+    How to fix it
+        ``modules_to_save=["score"]`` (or ``classifier``, ``embed_tokens``, ``lm_head``) as a plain list, and
+        ``task_type="SEQ_CLS"`` for classification.
+
+    When to ignore it
+        When the head was trained before and is in the base checkpoint.
+
+    Threshold
+        None.
+
+    Sources
+        PEFT's model classes for tasks; public reports of heads that came back random.
+    """
+
+    code = "MOD016"
+    name = "head-outside-adapter"
+    title = "A new head is left out of training or of the checkpoint"
+    severity = Severity.ERROR
+    stage = Stage.SAVE
+    needs = Needs(any_of=(("code",), ("adapters",), ("task_type",), ("checkpoint_contains",)))
+    bad = (
+        case(
+            "append returns None", files={"a.py": "c = LoraConfig(r=4, modules_to_save=names.append('classifier'))\n"}
+        ),
+        case(
+            "another task",
+            config={"adapters": "lora", "architectures": "LlamaForSequenceClassification", "task_type": "CAUSAL_LM"},
+        ),
+    )
+    good = (
+        case("a list", files={"a.py": "c = LoraConfig(r=4, task_type='SEQ_CLS', modules_to_save=['score'])\n"}),
+        case("classification task", config={"adapters": "lora", "architectures": "X", "task_type": "SEQ_CLS"}),
+    )
+    not_enough = (case("nothing"),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """Three ways to lose a head."""
+        for call in calls(run, *CONFIGS):
+            given = call.kwargs.get("modules_to_save")
+            if isinstance(given, Expression) and any(way in given.text for way in IN_PLACE):
+                message = f"modules_to_save={given.text} is None: a method that changes its list returns nothing"
+                yield self._found(message, [seen(call)], 9.0, "modules_to_save is None by mistake")
+        yield from self._other_task(run)
+        yield from self._not_saved(run)
+
+    def _other_task(self, run: Run) -> Iterable[Finding]:
+        task, head, adapters = known(run, "task_type"), known(run, "architectures", "auto_class"), adapters_on(run)
+        if task is None or head is None or adapters is None or known(run, "modules_to_save") is not None:
+            return
+        word, name = written(task.plain).lower().split(".")[-1], written(head.plain).lower()
+        if any(kind in name for kind in WITH_HEAD) and word not in HEAD_TASKS:
+            message = f"task_type {written(task.plain)} with {written(head.plain)}: the new head stays frozen"
+            yield self._found(message, [task.evidence, head.evidence], 5.0, "the head is not in modules_to_save")
+
+    def _not_saved(self, run: Run) -> Iterable[Finding]:
+        trained = switched_on(run, "embeddings_requires_grad", "embeddings_trainable", "head_requires_grad")
+        kept = written(plain(run, "checkpoint_contains") or "").lower()
+        if trained is not None and any(word in kept for word in WEIGHTS_ONLY):
+            held = known(run, "checkpoint_contains")
+            evidence = [trained.evidence, *([held.evidence] if held is not None else [])]
+            resized = next(iter(calls(run, "resize_token_embeddings")), None)
+            evidence += [Evidence(text=call_text(resized), source=resized.source)] if resized is not None else []
+            message = "weights outside the adapter are trained, but the checkpoint holds the adapter alone"
+            yield self._found(message, evidence, 6.0, message)
+        frozen = known(run, "head_requires_grad", "score_requires_grad", "classifier_requires_grad")
+        if frozen is not None and not is_on(frozen.plain):
+            yield self._found("the new head is frozen", [frozen.evidence], 6.0, "the head asks for no gradient")
+
+    def _found(self, message: str, evidence: list[Evidence], bits: float, why: str) -> Finding:
+        change = Change(key="modules_to_save", new=["score"])
+        return self.finding(
+            message,
+            evidence=evidence,
+            clues=clues(why, head_not_trained_or_saved=bits),
+            fix=Fix(summary="Give modules_to_save as a plain list that names the new head.", changes=(change,)),
+        )

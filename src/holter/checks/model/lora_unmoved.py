@@ -1,0 +1,89 @@
+"""MOD018 adapter-never-moved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.look import calls, switched_on, written
+from holter.checks.messages import quote, said, statements
+from holter.checks.symptoms import numbers
+from holter.finding import Evidence, Finding, Fix, Severity
+from holter.run import Run
+from holter.stages import Stage
+
+SAID = re.compile(r"lora_b nonzero\s*[:=]\s*0\s*/\s*\d|all lora_b (?:weights )?(?:are|is) zero")
+NAMES = re.compile(r"lora_?b.*(norm|nonzero|max|sum)|adapter.*(delta|moved|change)", re.I)
+
+
+class AdapterNeverMoved(Check):
+    """What it looks for
+        Adapters whose B matrices are still exactly zero after training.
+
+    Why it hurts
+        LoRA's B starts at zero, so an adapter that never moved adds nothing. With gradient checkpointing over frozen
+        inputs no gradient reaches it, and no error is raised while another part, such as the head, is trainable.
+
+    How to fix it
+        ``model.enable_input_require_grads()``, or ``use_reentrant=False`` for checkpointing.
+
+    When to ignore it
+        Before the first update.
+
+    Threshold
+        Exactly zero everywhere.
+
+    Sources
+        LoRA (arXiv 2106.09685) on the initialisation; PyTorch's checkpoint documentation.
+    """
+
+    code = "MOD018"
+    name = "adapter-never-moved"
+    title = "The adapter's weights never moved"
+    severity = Severity.ERROR
+    stage = Stage.BACKWARD
+    needs = Needs(any_of=(("events",), ("facts",)))
+    bad = (
+        case("said", events=[said("lora_B nonzero: 0/224", "message")]),
+        case("measured", facts={"lora_B_norms": [0.0, 0.0, 0.0]}),
+    )
+    good = (
+        case("moved", facts={"lora_B_norms": [0.01, 0.02]}),
+        case("said", events=[said("lora_B nonzero: 224/224", "message")]),
+    )
+    not_enough = (case("not measured"),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """Checkpointing decides between the two causes."""
+        found = list(_found(run))
+        if not found:
+            return
+        on = switched_on(run, "gradient_checkpointing")
+        cut = on is not None or any(
+            "checkpoint" in written(c.name).lower() for c in calls(run, "gradient_checkpointing_enable")
+        )
+        yield self.finding(
+            "the adapter's B matrices are exactly zero, so no gradient reached them",
+            evidence=[*found, *([on.evidence] if on is not None else [])],
+            clues=clues(
+                "the adapter never moved",
+                checkpointing_no_input_grad=6 if cut else 4,
+                no_trainable_params=1.5 if cut else 3,
+            ),
+            fix=Fix(summary="Call model.enable_input_require_grads() before training."),
+        )
+
+
+def _found(run: Run) -> Iterator[Evidence]:
+    for statement in statements(run):
+        if SAID.search(statement.folded):
+            yield quote(statement)
+            return
+    for name, values in run.facts.items():
+        if NAMES.search(name):
+            for value in values:
+                amounts = numbers(value.value)
+                if amounts and not any(amounts):
+                    yield Evidence(text=f"{name} is {value.value}", source=value.source)
+                    return

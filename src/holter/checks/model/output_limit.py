@@ -1,0 +1,89 @@
+"""MOD021 output-near-half-limit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.context import Compute, precision
+from holter.checks.symptoms import nonfinite, number
+from holter.finding import Evidence, Finding, Fix, Severity
+from holter.knowledge.families import FP16_MAX
+from holter.run import Run
+from holter.stages import Stage
+
+MEASURED = re.compile(
+    r"(?:^|[._ ])(?:output|activation|hidden(?:_state)?s?|logits?|input|abs|scores?)[._ ]?(?:abs[._ ]?)?max"
+    r"|max[._ ](?:output|activation|abs)|^abs_max",
+    re.I,
+)
+NEAR = 0.9
+"""Share of the limit from which one more update or another batch may overflow: 0.15 of a power of two."""
+
+
+class OutputNearHalfLimit(Check):
+    """What it looks for
+        A measured output of a module that is near or beyond 65504, the largest number of float16.
+
+    Why it hurts
+        In float16 it becomes infinite, the next normalisation makes NaN of it, and all gradients follow.
+
+    How to fix it
+        bf16 or fp32 for this model; or an exact rescale of the residual stream.
+
+    When to ignore it
+        In a run that is not in fp16: then this is a note on what would happen.
+
+    Threshold
+        0.9 of 65504.
+
+    Sources
+        IEEE 754 binary16; measurements of T5's feed-forward output in public reports.
+    """
+
+    code = "MOD021"
+    name = "output-near-half-limit"
+    title = "A module's output does not fit float16"
+    severity = Severity.ERROR
+    stage = Stage.FORWARD
+    needs = Needs(any_of=(("facts",),))
+    bad = (
+        case("beyond", facts={"module": "block.3.wo", "output_max": 71234.0}),
+        case("near, in fp16", config={"fp16": True}, facts={"output_max": 61000.0}),
+    )
+    good = (
+        case("far below", config={"fp16": True}, facts={"output_max": 812.0}),
+        case("near, in bf16", config={"fp16": True}, facts={"output_max": 30000.0}),
+    )
+    not_enough = (case("not measured", config={"fp16": True}),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """One finding for the largest measured output."""
+        found = max(_measured(run), key=lambda pair: pair[0], default=None)
+        if found is None or found[0] < NEAR * FP16_MAX:
+            return
+        value, evidence = found
+        elsewhere = precision(run).compute is Compute.BF16
+        symptom = nonfinite(run)
+        module = run.fact("module")
+        where = f" of {module.value}" if module is not None else ""
+        yield self.finding(
+            f"the output{where} reaches {value:g}; float16 ends at {FP16_MAX:g}",
+            evidence=[evidence, *([symptom] if symptom is not None else [])],
+            clues=()
+            if elsewhere
+            else clues("an output does not fit float16", fp16_overflow=8 if value > FP16_MAX else 4),
+            severity=Severity.NOTE if elsewhere else Severity.ERROR if value > FP16_MAX else Severity.WARNING,
+            fix=Fix(summary="Train this model in bf16 or fp32."),
+        )
+
+
+def _measured(run: Run) -> Iterator[tuple[float, Evidence]]:
+    for name, values in run.facts.items():
+        if not MEASURED.search(name) and name != "max_abs":
+            continue
+        for value in values:
+            amount = number(value.value)
+            if amount is not None:
+                yield abs(amount), Evidence(text=f"{name} is {amount:g}", source=value.source, value=amount)

@@ -1,0 +1,120 @@
+"""MOD019 updates-rounded-away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.look import adapters_on, brain_weights, dtype_word, is_on, known, plain, switched_on, written
+from holter.checks.symptoms import number
+from holter.finding import Evidence, Finding, Fix, Severity
+from holter.run import Run, Value
+from holter.stages import Stage
+
+HALF_SPACING = 2.0**-9
+"""Half the relative spacing of bfloat16 (8 bits of significand): a smaller relative change is rounded away."""
+
+ORDINARY_WEIGHT = 0.02
+"""Standard deviation with which transformers are initialised, and about that of trained projection weights."""
+
+LOST_RATE = HALF_SPACING * ORDINARY_WEIGHT
+"""About 4e-5. An Adam update is about the learning rate; below this rate an ordinary weight does not move."""
+
+SURELY_LOST = LOST_RATE / 4
+"""At a quarter of it nine in ten normally distributed weights stand still."""
+
+PLAIN = ("adamw", "adam", "sgd", "adamw_torch", "adamw_torch_fused", "adamw_hf", "torch.optim.adamw")
+
+
+class UpdatesRoundedAway(Check):
+    """What it looks for
+        Weights held in bfloat16 and updated without float32 copies, at a rate whose updates are smaller than the
+        spacing of the weights; a table of runs in which float32 weights do better counts as proof.
+
+    Why it hurts
+        bfloat16 has 8 bits of significand. An update below 1/512 of a weight is rounded away, so much of the model
+        does not move although loss and gradient look right.
+
+    How to fix it
+        float32 weights with bf16 autocast (``bf16=True`` and no ``torch_dtype``), an optimizer with float32 master
+        weights, stochastic rounding or Kahan summation.
+
+    When to ignore it
+        With adapters in float32, or when the run learns well enough.
+
+    Threshold
+        A rate below 4e-5: half a spacing of a weight of 0.02. A note unless another run shows the difference.
+
+    Sources
+        The format of bfloat16; "Revisiting BFloat16 Training" (arXiv 2010.06192).
+    """
+
+    code = "MOD019"
+    name = "updates-rounded-away"
+    title = "Updates are smaller than the spacing of bf16 weights"
+    severity = Severity.WARNING
+    stage = Stage.UPDATE
+    needs = Needs(any_of=(("torch_dtype",), ("dtype",), ("precision",), ("variants",)))
+    bad = (
+        case("pure bf16", config={"torch_dtype": "bfloat16", "learning_rate": 1e-6, "optim": "AdamW"}),
+        case(
+            "master weights help",
+            variants=[
+                {"torch_dtype": "bfloat16", "learning_rate": 2e-6, "optim": "AdamW"},
+                {"master_weights": True, "learning_rate": 2e-6, "loss_last": 0.1},
+            ],
+        ),
+    )
+    good = (
+        case("large rate", config={"torch_dtype": "bfloat16", "learning_rate": 3e-4, "optim": "AdamW"}),
+        case("adapters", config={"torch_dtype": "bfloat16", "learning_rate": 1e-6, "r": 8}),
+        case("float32", config={"torch_dtype": "float32", "learning_rate": 1e-6}),
+    )
+    not_enough = (case("dtype not said", config={"learning_rate": 1e-6}),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """One finding from the settings, one from the table of runs."""
+        held, rate = brain_weights(run), known(run, "learning_rate")
+        copies = switched_on(run, "master_weights", "stochastic_rounding", "kahan", "optimizer_in_fp32")
+        amount = None if rate is None else number(rate.plain)
+        compared = list(_compared(run))
+        if compared:
+            yield self._found(compared, 6.5, Severity.WARNING)
+            return
+        if held is None or rate is None or not amount or copies is not None or adapters_on(run) is not None:
+            return
+        if amount < LOST_RATE and written(plain(run, "optim") or "adamw").lower() in PLAIN:
+            yield self._found([held.evidence, rate.evidence], 3.5 if amount < SURELY_LOST else 1.5, Severity.NOTE)
+
+    def _found(self, evidence: list[Evidence], bits: float, severity: Severity) -> Finding:
+        return self.finding(
+            "weights are bfloat16 and the rate is so low that most updates are rounded away",
+            evidence=evidence,
+            clues=clues("updates below the spacing of bf16 weights", low_precision_weight_update=bits),
+            severity=severity,
+            fix=Fix(summary="Keep float32 weights with bf16=True, or an optimizer with float32 master weights."),
+        )
+
+
+def _compared(run: Run) -> Iterable[Evidence]:
+    """Two rows at one low rate, one in plain bf16 and one with float32 weights or copies."""
+    bare = [row for row in run.variants if _dtype(row) == "bfloat16" and not _copies(row) and _low(row)]
+    kept = [row for row in run.variants if (_dtype(row) == "float32" or _copies(row)) and _low(row)]
+    if bare and kept:
+        for row in (bare[0], kept[0]):
+            shown = ", ".join(f"{k} {written(v.value)}" for k, v in row.items())
+            yield Evidence(text=shown, source=next(iter(row.values())).source)
+
+
+def _dtype(row: dict[str, Value]) -> str:
+    found = next((row[name] for name in ("torch_dtype", "dtype", "precision") if name in row), None)
+    return "" if found is None else dtype_word(found.value)
+
+
+def _copies(row: dict[str, Value]) -> bool:
+    return any(name in row and is_on(row[name].value) for name in ("master_weights", "stochastic_rounding", "kahan"))
+
+
+def _low(row: dict[str, Value]) -> bool:
+    rate = number(row["learning_rate"].value) if "learning_rate" in row else None
+    return rate is not None and rate < LOST_RATE

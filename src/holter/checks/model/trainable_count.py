@@ -1,0 +1,111 @@
+"""MOD010 trainable-count-zero."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from holter.checks.base import Check, Needs, case
+from holter.checks.look import call_text, calls, is_on, known, seen
+from holter.checks.messages import quote, said, statements
+from holter.checks.symptoms import always_zero, number
+from holter.finding import Clue, Evidence, Finding, Fix, Severity
+from holter.run import EVENT_TRAINABLE, Call, Run
+from holter.stages import Stage
+
+NONE_TRAINABLE = re.compile(r"(?:trainable param(?:eter)?s|number of trainable parameters)\s*[:=]\s*0(?![\d.,]*\d)")
+FOR_INFERENCE = "if you are using model for inference"
+COUNTS = ("trainable_params", "trainable_parameters", "num_trainable_params", "trainable")
+TRAINING = ("Trainer", "Seq2SeqTrainer", "SFTTrainer", "DPOTrainer", "backward", "train")
+ADAPTER_FOLDER = re.compile(r"peft|adapter|lora", re.I)
+AUTO = re.compile(r"^(?!Peft|AutoPeft).*\.from_pretrained$")
+
+
+class TrainableCountZero(Check):
+    """What it looks for
+        A count of trainable parameters that is 0, or a saved adapter that is loaded frozen and then trained: without
+        ``is_trainable=True``, or through a plain auto class.
+
+    Why it hurts
+        Nothing can learn: the gradient is 0.0 or backward stops with an error.
+
+    How to fix it
+        ``PeftModel.from_pretrained(model, path, is_trainable=True)``, or merge the adapter and attach a new one.
+
+    When to ignore it
+        In inference. A frozen load alone is no finding; it takes a training call or a gradient of 0.0.
+
+    Threshold
+        Exactly 0.
+
+    Sources
+        PEFT's documentation of ``is_trainable``.
+    """
+
+    code = "MOD010"
+    name = "trainable-count-zero"
+    title = "No parameter is trainable"
+    severity = Severity.ERROR
+    stage = Stage.BACKWARD
+    needs = Needs(any_of=(("events",), ("code",), *((name,) for name in COUNTS)))
+    bad = (
+        case(
+            "said",
+            events=[said("trainable params: 0 || all params: 6,738,415,616 || trainable%: 0.0", EVENT_TRAINABLE)],
+        ),
+        case("counted", facts={"trainable_params": 0}),
+        case("frozen adapter", files={"a.py": "m = PeftModel.from_pretrained(m, 'out')\nt = Trainer(m)\nt.train()\n"}),
+    )
+    good = (
+        case("some", events=[said("trainable params: 4,194,304 || all params: 6,742,609,920", EVENT_TRAINABLE)]),
+        case("inference", files={"a.py": "m = PeftModel.from_pretrained(m, 'out')\nm.generate(x)\n"}),
+    )
+    not_enough = (case("nothing was said"),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """The count, and the load that explains it."""
+        counted, frozen = list(_counted(run)), list(_frozen(run))
+        symptom = always_zero(run, "grad_norm")
+        if counted:
+            yield self._found("no parameter is trainable", [*counted, *(e for e, _ in frozen)], 8.0)
+        elif frozen and (symptom is not None or any(True for _ in calls(run, *TRAINING))):
+            evidence = [e for e, _ in frozen] + ([symptom] if symptom is not None else [])
+            yield self._found(frozen[0][1], evidence, 6.5 if symptom is not None else 4.0)
+
+    def _found(self, message: str, evidence: list[Evidence], bits: float) -> Finding:
+        return self.finding(
+            message,
+            evidence=evidence,
+            clues=[Clue(cause="no-trainable-params", bits=bits, why=message)],
+            fix=Fix(summary="Load the adapter with is_trainable=True, or unfreeze what is to be trained."),
+        )
+
+
+def _counted(run: Run) -> Iterator[Evidence]:
+    for statement in statements(run):
+        if NONE_TRAINABLE.search(statement.folded) and FOR_INFERENCE not in statement.folded:
+            yield quote(statement)
+            return
+    for event in run.events_of(EVENT_TRAINABLE):
+        if number(event.data.get("trainable")) == 0.0:
+            yield Evidence(text=event.text, source=event.source, value=0)
+            return
+    for name in COUNTS:
+        found = known(run, name)
+        if found is not None and number(found.plain) == 0.0:
+            yield found.evidence
+            return
+
+
+def _frozen(run: Run) -> Iterator[tuple[Evidence, str]]:
+    for call in calls(run, "from_pretrained"):
+        if call.name.split(".")[-2:-1] in (["PeftModel"], ["AutoPeftModelForCausalLM"], ["AutoPeftModel"]):
+            if not is_on(call.kwargs.get("is_trainable", call.args[3] if len(call.args) > 3 else False)):
+                yield seen(call), "an adapter is loaded without is_trainable=True, which freezes it"
+        elif AUTO.match(call.name) and "okenizer" not in call.name and _from_adapter(call):
+            yield seen(call), "an adapter folder is loaded through a plain auto class, which freezes it"
+
+
+def _from_adapter(call: Call) -> bool:
+    first = call_text(call).split("(", 1)[1].split(",", 1)[0]
+    return bool(call.args) and ADAPTER_FOLDER.search(first) is not None

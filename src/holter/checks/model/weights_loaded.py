@@ -1,0 +1,111 @@
+"""MOD017 weights-left-behind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.messages import ERRORS, Statement, find, phrase, quote, said, statements
+from holter.finding import Finding, Fix, Severity
+from holter.run import EVENT_LOAD, Run
+from holter.stages import Stage
+
+TELLS = (
+    "newly initialized",
+    "were not used when initializing",
+    "missing key",
+    "unexpected key",
+    "load report",
+    "missing",
+)
+BODY = re.compile(
+    r"\b(?:layers?|h|blocks?|block|decoderlayer)[._]\d+[._]|\bembed_tokens|\bword_embeddings|\bshared\.weight"
+)
+"""Parts of a model's body. Heads, poolers and buffers are left out on purpose: new ones are normal."""
+
+ADAPTER = re.compile(r"lora_|adapter|\.rotary_emb|inv_freq|masked_bias|attn\.bias|position_ids|relative_attention_bias")
+MANY = 3
+"""Body weights named: one or two may be tied or renamed ones, more are a checkpoint that does not fit."""
+
+REFUSED = (
+    phrase("error(s) in loading state_dict", *ERRORS, weights_loaded_wrong=5),
+    phrase("size mismatch for", *ERRORS, weights_loaded_wrong=3.5),
+    phrase("found missing adapter keys while loading", weights_loaded_wrong=5),
+    phrase("found unexpected keys * adapter", weights_loaded_wrong=4),
+    phrase("tensors * from the checkpoint were not loaded", weights_loaded_wrong=5),
+)
+TABLES = ("embed", "lm_head", "wte", "shared.weight", "cls.predictions", "final_logits_bias")
+
+
+class WeightsLeftBehind(Check):
+    """What it looks for
+        A report on loading in which weights of the model's body are missing, unexpected or newly initialised, or a
+        loader that stops over names and sizes.
+
+    Why it hurts
+        Those parts start from random numbers, so the model is not the pre-trained one: the first loss is near that of
+        guessing and stays high.
+
+    How to fix it
+        Load with the class the checkpoint was saved from; strip or add the prefix its names carry (``module.``,
+        ``base_model.model.``); merge sharded files first.
+
+    When to ignore it
+        New heads (``score``, ``classifier``, ``pooler``) are normal when fine-tuning starts: no finding.
+
+    Threshold
+        Three weights of the body.
+
+    Sources
+        Load reports of transformers and PyTorch.
+    """
+
+    code = "MOD017"
+    name = "weights-left-behind"
+    title = "Weights of the checkpoint were not loaded"
+    severity = Severity.ERROR
+    stage = Stage.FORWARD
+    needs = Needs(any_of=(("events",),))
+    bad = (
+        case(
+            "body is new",
+            events=[
+                said("newly initialized: ['encoder.layer.0.a', 'encoder.layer.1.a', 'encoder.layer.2.a']", EVENT_LOAD)
+            ],
+        ),
+        case("refused", events=[said("RuntimeError: Error(s) in loading state_dict for GPT: Missing key(s)")]),
+    )
+    good = (
+        case("new head", events=[said("newly initialized: ['classifier.weight', 'classifier.bias']", EVENT_LOAD)]),
+        case("all loaded", events=[said("All keys matched successfully", EVENT_LOAD)]),
+    )
+    not_enough = (case("nothing was said"),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """Refusals, then reports that name the body."""
+        heard = [s for p in REFUSED for s in find(run, p) if not any(t in s.folded for t in TABLES)]
+        if heard:
+            yield self._found("the checkpoint does not fit the model", heard[:3], 5.0)
+        left = [s for s in _reports(run) if len(set(_body(s))) >= MANY]
+        if left:
+            yield self._found("weights of the model's body were not taken from the checkpoint", left[:3], 6.0)
+
+    def _found(self, message: str, heard: list[Statement], bits: float) -> Finding:
+        return self.finding(
+            message,
+            evidence=[quote(s) for s in heard],
+            clues=clues(message, weights_loaded_wrong=bits),
+            fix=Fix(summary="Load with the class and the key names that the checkpoint was saved with."),
+        )
+
+
+def _reports(run: Run) -> Iterator[Statement]:
+    for statement in statements(run):
+        if any(word in statement.folded for word in TELLS):
+            yield statement
+
+
+def _body(statement: Statement) -> list[str]:
+    names = re.findall(r"[a-z_0-9]+(?:\.[a-z_0-9{}\- ,]+)+", statement.folded)
+    return [name for name in names if BODY.search(name) and not ADAPTER.search(name)]
