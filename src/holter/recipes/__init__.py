@@ -1,4 +1,4 @@
-"""Recipes: fine-tuning that is stable by default. ``build`` makes one ready to train; nothing heavy loads before that."""
+"""Recipes: fine-tuning that is stable by default. ``build`` makes one ready to train."""
 
 from __future__ import annotations
 

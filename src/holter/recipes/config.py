@@ -1,4 +1,4 @@
-"""From a recipe's YAML file and overrides to checked `Settings`. Imports nothing heavy unless a name is unknown here."""
+"""From a recipe's YAML file and overrides to checked `Settings`. Loads nothing heavy unless a name is new."""
 
 from __future__ import annotations
 

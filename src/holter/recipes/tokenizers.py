@@ -27,7 +27,7 @@ def tokenizer_for(settings: Settings, train: Dataset, cache: Path) -> Any:
     """The tokenizer (a PreTrainedTokenizer); one that is trained is kept below ``cache`` and found again there.
 
     Raises:
-        ConfigError: the vocabulary asked for is larger than the corpus can fill.
+        ConfigError: the vocabulary asked for is too small for the characters of the corpus.
     """
     from transformers import AutoTokenizer, ByT5Tokenizer
 
@@ -95,6 +95,7 @@ def _train_pieces(texts: Iterable[str], vocab_size: int) -> list[tuple[str, floa
             unk_id=2,
             bos_id=-1,
             num_threads=1,
+            hard_vocab_limit=False,  # a small corpus may not fill vocab_size
             minloglevel=2,
         )
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""The order of rows: a function of seed and epoch alone, so that a resumed run sees what the first one would have seen."""
+"""The order of rows: a function of seed and epoch alone, so that a resumed run goes on as the first would have."""
 
 from __future__ import annotations
 

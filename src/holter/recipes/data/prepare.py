@@ -90,7 +90,7 @@ def stratified_split(labels: numpy.ndarray, share: float, seed: int) -> tuple[nu
 
 
 def label_numbers(part: Dataset, column: str, classes: tuple[str, ...] = ()) -> tuple[Any, tuple[str, ...]]:
-    """Class number of each row (int64 [rows], -1 for a class not in ``classes``) and the classes, sorted when not given."""
+    """Class number of each row, int64 [rows], -1 for one not in ``classes``; and the classes, sorted when not given."""
     import numpy as np
 
     column_values = part.with_format("arrow")[:][column] if len(part) else None

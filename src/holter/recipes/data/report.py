@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 NAN_WORDS = frozenset({"nan", "none", "null", "n/a", "na", "<na>", "#n/a"})
 MOJIBAKE = ("Ã", "Â", "â€", "Å¡", "á¹", "ï»¿")
-"""What UTF-8 looks like after being read as Latin-1 or Windows-1252; single letters count only before a continuation."""
+"""What UTF-8 read as Windows-1252 looks like; single letters count only before a continuation byte."""
 SHOWN_CHARACTERS = 12
 MOST_ROWS = 200_000
 """Rows whose characters are looked at; more change no share worth reading."""
@@ -174,7 +174,7 @@ def _class_facts(parts: Parts, settings: Settings) -> dict[str, Any]:
 
 
 def column_report(texts: Iterable[str]) -> tuple[ColumnReport, numpy.ndarray]:
-    """One column in one pass, and the distinct fingerprints of its texts (int64), which say what occurs elsewhere too."""
+    """One column in one pass, and the distinct fingerprints of its texts (int64), to find them elsewhere."""
     import numpy as np
 
     sizes, prints = array("q"), array("q")

@@ -6,6 +6,7 @@ Raffel and others, "Exploring the Limits of Transfer Learning with a Unified Tex
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from holter.recipes.settings import Settings
@@ -57,7 +58,7 @@ def _parts(total: int, count: int, draw: numpy.random.Generator) -> list[int]:
 
     cuts = np.sort(draw.choice(total - 1, size=count - 1, replace=False)) + 1 if count > 1 else np.empty(0, dtype=int)
     edges = [0, *cuts.tolist(), total]
-    return [right - left for left, right in zip(edges, edges[1:], strict=False)]
+    return [right - left for left, right in pairwise(edges)]
 
 
 def corrupt_rows(rows: Any, settings: Settings, tokenizer: Any) -> Any:

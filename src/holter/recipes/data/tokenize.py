@@ -64,7 +64,7 @@ def _rust(backend: Any, max_length: int, prefix: str, ends: bool) -> Encode:
 
 
 def _bytes(tokenizer: Any, max_length: int, prefix: str) -> Encode:
-    """ByT5's ids are the UTF-8 bytes plus an offset, then the end mark; text that spells a special token is left to it."""
+    """ByT5's ids are UTF-8 bytes plus an offset, then the end mark; text that spells a special token is left to it."""
     import numpy as np
 
     offset, end = int(tokenizer.offset), int(tokenizer.eos_token_id)

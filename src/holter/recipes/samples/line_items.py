@@ -58,7 +58,7 @@ TREATMENTS = {
     "private": "private share",
     "capital": "capitalised asset",
 }
-VENDORS = ["Almberg", "Brightwell", "Caspian", "Dunmore", "Eastgate", "Fennick", "Gorvale", "Halden", "Ivory", "Jasper", "Kestrel", "Lindqvist"]
+VENDORS = ("Almberg", "Brightwell", "Caspian", "Dunmore", "Eastgate", "Fennick", "Gorvale", "Halden", "Ivory", "Jasper")
 FORMS = ["Ltd", "GmbH", "Oy", "SA", "BV", "Inc"]
 ZIPF = 1.0
 """Exponent of the class frequencies: the most frequent of 280 classes has 280 times the rows of the rarest."""
