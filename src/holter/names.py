@@ -41,6 +41,11 @@ class Name:
     note: str = ""
     spellings: tuple[str, ...] = ()
 
+    @property
+    def is_number(self) -> bool:
+        """Whether its values are numbers; ``number`` stands as the unit of one without."""
+        return bool(self.unit)
+
 
 def _rows(kind: str, text: str) -> tuple[Name, ...]:
     found: list[dict[str, str]] = []
@@ -161,6 +166,7 @@ def _split_prefix(key: str) -> tuple[str, str, str]:
     return "", "", ""
 
 
+@cache
 def meaning_of(name: str) -> Name | None:
     """The row of a name, settings first, or None."""
     return next((row for kind in (CONFIG, SERIES) for row in NAMES if row.kind == kind and row.name == name), None)

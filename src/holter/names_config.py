@@ -109,7 +109,7 @@ completion_only_loss: whether only answers count in the loss
     = train_on_responses_only assistant_only_loss
 train_on_inputs: whether prompts count in the loss
     = train_on_prompt train_on_input
-ignore_index: label that does not count
+ignore_index: label that does not count [number]
     = label_pad_token_id ignore_id
 # batches and length of the run
 per_device_train_batch_size: sequences per device and micro-batch [sequences]
@@ -141,36 +141,36 @@ train_samples: rows to train on [rows]
     = dataset_size
 eval_samples: rows to evaluate on [rows]
     = num_eval_samples eval_size max_eval_samples n_eval val_size
-seed: of all random numbers
+seed: of all random numbers [number]
     = random_seed manual_seed
-data_seed: of the sampler
+data_seed: of the sampler [number]
 group_by_length: similar lengths in one batch
 dataloader_drop_last: whether a last short batch is dropped
     = drop_last
 shuffle: whether rows are shuffled
 # optimizer
-learning_rate: rate the schedule rises to or starts from
+learning_rate: rate the schedule rises to or starts from [number]
     = lr base_lr max_lr optimizer.lr optimizer.params.lr optim.lr peak_lr optimizer.learning_rate init_lr
     = initial_lr training.lr lr_init
     ! the rate in effect at a step is a series of the same name
-min_lr: rate a schedule ends at
+min_lr: rate a schedule ends at [number]
     = min_learning_rate end_learning_rate lr_end eta_min lr_min final_lr
 optim: optimizer
     = optimizer optimizer_type optimizer.type optimizer._component_ optimizer.name optimizer_name optim_name
     = optimizer.class_path optim.name
-weight_decay: decoupled decay
+weight_decay: decoupled decay [number]
     = wd optimizer.params.weight_decay optim.weight_decay optimizer.weight_decay
-adam_beta1: decay of the first moment
+adam_beta1: decay of the first moment [number]
     = beta1 betas.0 optimizer.params.betas.0 adam_beta_1
-adam_beta2: decay of the second moment
+adam_beta2: decay of the second moment [number]
     = beta2 betas.1 optimizer.params.betas.1 adam_beta_2
-adam_epsilon: added to the root of the second moment
+adam_epsilon: added to the root of the second moment [number]
     = eps adam_eps epsilon optimizer.params.eps optimizer.eps optim.eps
     ! below 6e-8 it is zero in float16
 relative_step: Adafactor sets its own rate
 scale_parameter: Adafactor scales by the weights
 warmup_init: Adafactor starts from a tiny rate
-max_grad_norm: total gradient norm above which gradients are scaled down
+max_grad_norm: total gradient norm above which gradients are scaled down [number]
     = gradient_clipping gradient_clip_val clip_grad_norm clip_grad max_norm grad_clip clip_norm gradient_clip
     = max_gradient_norm optim.clip_grad actor.optim.clip_grad grad_clip_norm clip_gradients clip_max_norm
     = training.max_norm trainer.gradient_clip_val gradient_clip_norm grad_norm_clip
@@ -190,13 +190,13 @@ lr_decay_steps: updates over which the rate falls [updates]
     = lr_decay_iters decay_steps scheduler_total scheduler.params.total_num_steps t_max scheduler_steps
 step_size: updates between two drops of a StepLR [updates]
     = lr_step_size
-gamma: factor of each drop
+gamma: factor of each drop [number]
     = lr_gamma
-embedding_learning_rate: rate of embeddings and heads, where they have their own
+embedding_learning_rate: rate of embeddings and heads, where they have their own [number]
     = loraplus_lr_embedding embedding_lr
 label_smoothing_factor: share of the target spread over all classes [1]
     = label_smoothing
-neftune_noise_alpha: noise added to embeddings
+neftune_noise_alpha: noise added to embeddings [number]
 # precision
 precision: as written
     = amp_precision trainer.precision train_precision
@@ -221,6 +221,9 @@ mixed_precision: as written
 torch_dtype: dtype of the weights as loaded
     = dtype model_dtype weights_dtype model.torch_dtype model.dtype param_dtype training.dtype params_dtype
     ! fp16 here means fp16 weights, not mixed precision
+checkpoint_dtype: dtype in the config.json of a checkpoint
+    = config:torch_dtype config:dtype
+    ! transformers 4 loads float32 whatever it says, transformers 5 what it says; torch_dtype is what was asked for
 load_in_8bit: 8-bit weights
     = use_8bit int8 use_int8 quantization.load_in_8bit load_8bit quantization_config.load_in_8bit
 load_in_4bit: 4-bit weights
@@ -232,18 +235,18 @@ bnb_4bit_compute_dtype: dtype of products with 4-bit weights
     = quantization_config.bnb_4bit_compute_dtype compute_dtype
 bnb_4bit_quant_type: 4-bit code
     = quantization_config.bnb_4bit_quant_type
-loss_scale: fixed loss scale; 0 means dynamic
+loss_scale: fixed loss scale; 0 means dynamic [number]
     = fp16.loss_scale static_loss_scale
     ! the scale in effect is a series of the same name
 initial_scale_power: log2 of the first dynamic loss scale [bits]
     = fp16.initial_scale_power
-init_scale: first dynamic loss scale
+init_scale: first dynamic loss scale [number]
     = fp16_init_scale initial_loss_scale initial_scale
 loss_scale_window: good steps before the scale doubles [updates]
     = fp16.loss_scale_window growth_interval fp16_scale_window
 hysteresis: overflows forgiven before the scale halves [count]
     = fp16.hysteresis
-min_loss_scale: floor of the loss scale
+min_loss_scale: floor of the loss scale [number]
     = fp16.min_loss_scale
 gradient_checkpointing: activations are computed again
     = activation_checkpointing enable_activation_checkpointing use_gradient_checkpointing grad_checkpointing
@@ -256,7 +259,7 @@ adapters: kind of adapter, 'none' without
     = adapter peft_type finetuning_type peft_method
 r: rank of LoRA [count]
     = lora_r lora_rank lora.r lora.rank model.lora_rank peft.r peft_config.r
-lora_alpha: scale of LoRA is lora_alpha / r
+lora_alpha: scale of LoRA is lora_alpha / r [number]
     = lora.alpha lora.lora_alpha peft.alpha model.lora_alpha
 lora_dropout: dropout of LoRA [1]
     = lora.dropout lora.lora_dropout
@@ -270,21 +273,22 @@ modules_to_save: modules trained in full beside the adapters
 layers_to_transform: blocks with adapters
     = lora.layers_to_transform lora_layers_to_transform
     ! PEFT matches numbers as they are: negative ones match nothing
-lora_bias: which biases are trained
-    = peft:bias lora.bias
+bias: which biases are trained with PEFT
+    = lora.bias
+    ! PEFT's own lora_bias, a switch for biases of the adapters, keeps its name
 use_peft: whether adapters are used
     = lora_enable use_lora lora.enabled enable_lora
 resize_token_embeddings: whether the table follows the tokenizer
 # preference and reinforcement
-beta: weight of staying near the reference model
+beta: weight of staying near the reference model [number]
     = dpo_beta pref_beta kl_beta kl_coef init_kl_coef
 loss_type: which preference loss
     = pref_loss dpo_loss_type
 num_generations: answers per prompt [count]
     = n_generations group_size rollout.n
-temperature: of sampling
+temperature: of sampling [number]
 scale_rewards: rewards divided by their spread
-cliprange: clip of the probability ratio
+cliprange: clip of the probability ratio [number]
     = clip_range epsilon_clip clip_ratio
 # machines
 world_size: training processes [count]
@@ -301,7 +305,7 @@ cuda_visible_devices: cards a command may use
     ! bounds world_size only under a launcher
 deepspeed: DeepSpeed's own file
     = deepspeed_config deepspeed_config_file ds_config
-deepspeed_stage: ZeRO stage
+deepspeed_stage: ZeRO stage [number]
     = zero_optimization.stage zero_stage deepspeed_config.zero_stage
 strategy: how processes share the work
     = distributed_type trainer.strategy distributed_strategy parallel_strategy

@@ -1,41 +1,94 @@
-"""Finds secrets in text and masks them. Every form of report passes its text through `mask`."""
+"""Masks what must never be shown: tokens, keys, passwords, private environment variables.
+
+Used where text is read and again where it is written. Masking twice changes nothing.
+"""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 MASK = "***"
 
-_KEY = r"[\w.\-]*(?:passw(?:or)?d|passwd|secret|api[_\-]?key|access[_\-]?key|private[_\-]?key|auth[_\-]?token|" + (
-    r"(?<![a-z])(?:hf|hub|wandb|github|gh|access|auth|bearer|session|refresh|login|api|bot)[_\-]?token|credentials?)[\w\-]*"
+_WORD = r"(?:api[_-]?key|access[_-]?key|secret|password|passwd|passphrase|private[_-]?key|credentials?|auth)"
+_NAME = re.compile(
+    rf"(?:^|[._\-]){_WORD}(?:$|[._\-])|(?:^|[._\-])(?:hf|hub|auth|access|api|github|gh|wandb|bearer|refresh|session|use_auth|"
+    r"openai|login|git|slack|telegram|bot|private|huggingface\w*)[_\-]?token(?:$|[._\-])|^token$|"
+    r"(?:api|secret|access|private|wandb|license|account|storage)[_-]?key(?:$|[._\-])|passw(?:or)?d",
+    re.I,
 )
-_ASSIGNED = re.compile(rf"(?i)({_KEY}[\"']?\s*[:=]\s*[\"']?)([^\s\"',;)}}\]]+)")
-_FLAG = re.compile(rf"(?i)(--{_KEY}\s+)([^\s\"'-][^\s\"']*)")
-_URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]*://)([^\s/:@]*):([^\s/@]+)@")
-_BEARER = re.compile(r"(?i)\b((?:bearer|basic)\s+)([A-Za-z0-9+/_\-.=]{12,})")
-_TOKENS = re.compile(
-    r"\b(?:hf_[A-Za-z0-9]{16,}"  # Hugging Face
-    r"|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}"  # GitHub
-    r"|glpat-[A-Za-z0-9_\-]{16,}"  # GitLab
-    r"|sk-[A-Za-z0-9_\-]{20,}"  # OpenAI and others
-    r"|xox[abposr]-[A-Za-z0-9\-]{10,}"  # Slack
-    r"|(?:AKIA|ASIA)[A-Z0-9]{16}"  # AWS key ids
-    r"|AIza[A-Za-z0-9_\-]{30,}"  # Google
-    r"|eyJ[A-Za-z0-9_\-]{10,}\.[A-Za-z0-9_\-]{10,}\.[A-Za-z0-9_\-]{5,})"  # JSON web tokens
+"""Names of private values. ``pad_token``, ``max_tokens``, ``token_type_ids`` and ``key_size`` are not among them."""
+
+_BARE = (
+    re.compile(r"\bhf_[A-Za-z0-9]{16,}"),
+    re.compile(r"\bsk-(?:proj-|ant-|or-)?[A-Za-z0-9_\-]{16,}"),
+    re.compile(r"\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_[A-Za-z0-9_]{20,}"),
+    re.compile(r"\bglpat-[A-Za-z0-9_\-]{16,}"),
+    re.compile(r"\bxox[abprs]-[A-Za-z0-9\-]{10,}"),
+    re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
+    re.compile(r"\bAIza[A-Za-z0-9_\-]{30,}"),
+    re.compile(r"\beyJ[A-Za-z0-9_\-]{8,}\.eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]*"),
+    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S),
 )
-_KEY_BLOCK = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
-_HARMLESS = frozenset({"none", "null", "true", "false", "0", "1", MASK})
+_HEADER = re.compile(
+    r"(?i)\b(authorization\s*[:=]\s*['\"]?(?:bearer|basic|token)\s+|bearer\s+)([A-Za-z0-9._\-+/=]{8,})"
+)
+_URL = re.compile(r"(?i)\b([a-z][a-z0-9+.\-]*://)([^\s/@:'\"]*):([^\s/@'\"]+)@")
+_URL_QUERY = re.compile(
+    r"(?i)([?&](?:token|access_token|api_key|apikey|key|sig|signature|secret|password|x-amz-\w+)=)([^&\s'\"]+)"
+)
+_PAIR = re.compile(
+    r"""(?P<lead>(?<![\w.\-])(?:--)?["']?)(?P<key>[A-Za-z][\w.\-]{1,60})(?P<mid>["']?\s*(?:=|:)\s*|\s+(?=["']?[^\s\-]))"""
+    r"""(?P<quote>["']?)(?P<value>[^\s"',;)}\]]{4,})"""
+)
+_HEX = re.compile(r"(?i)(\bwandb\b[^\n]{0,60}?)\b([0-9a-f]{40})\b")
+_WORDS = frozenset({"none", "null", "true", "false", "str", "string", "optional", "os.environ", "required", "not"})
+
+
+def is_private(name: str) -> bool:
+    """Whether a key or variable of this name holds something private."""
+    return _NAME.search(name) is not None
 
 
 def mask(text: str) -> str:
-    """The text with tokens, keys, passwords in URLs and values of secret-sounding names replaced by ``***``."""
-    text = _KEY_BLOCK.sub(MASK, text)
-    text = _URL.sub(rf"\1\2:{MASK}@", text)
-    text = _BEARER.sub(rf"\1{MASK}", text)
-    text = _ASSIGNED.sub(_hidden, text)
-    text = _FLAG.sub(_hidden, text)
-    return _TOKENS.sub(MASK, text)
+    """``text`` with secrets replaced by ``***``; everything else to the letter."""
+    for pattern in _BARE:
+        text = pattern.sub(MASK, text)
+    text = _HEADER.sub(rf"\g<1>{MASK}", text)
+    text = _URL.sub(rf"\g<1>\g<2>:{MASK}@", text)
+    text = _URL_QUERY.sub(rf"\g<1>{MASK}", text)
+    text = _HEX.sub(rf"\g<1>{MASK}", text)
+    return _PAIR.sub(_pair, text)
 
 
-def _hidden(match: re.Match[str]) -> str:
-    return match[0] if match[2].lower() in _HARMLESS else f"{match[1]}{MASK}"
+def _pair(match: re.Match[str]) -> str:
+    key, value, mid = match.group("key"), match.group("value"), match.group("mid")
+    option = match.group("lead").startswith("--")
+    assigned = "=" in mid or ":" in mid
+    known_word = value.lower().strip(".") in _WORDS or value.startswith(("os.", "$", MASK, "getpass", "userdata"))
+    if not is_private(key) or known_word or not (assigned or option):
+        return match.group()
+    return f"{match.group('lead')}{key}{mid}{match.group('quote')}{MASK}"
+
+
+def mask_value(key: str, value: Any, raw: str) -> tuple[Any, str]:
+    """A value and its raw text as they may be kept.
+
+    Args:
+        key: its name; a private name masks the whole value.
+        value: plain data.
+        raw: as written.
+    """
+    if is_private(key) and isinstance(value, str) and value.lower() not in _WORDS and value:
+        return MASK, MASK
+    return _masked(value), mask(raw)
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, list):
+        return [_masked(item) for item in value]
+    if isinstance(value, dict):
+        return {key: mask_value(str(key), item, "")[0] for key, item in value.items()}
+    return value

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-from holter.names import config_name
+from holter.names import config_name, meaning_of
 from holter.run import Run, Value
 
 _NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
@@ -48,7 +49,8 @@ _SCHEDULES = {
 }
 _DTYPE_SETTINGS = frozenset({"torch_dtype", "bnb_4bit_compute_dtype"})
 _LISTS = frozenset({"target_modules", "modules_to_save", "architectures", "layers_to_transform"})
-_NONE_IS_A_WORD = frozenset({"lora_bias"})
+_NO_IS_A_WORD = frozenset({"eval_strategy", "save_strategy", "logging_strategy", "mixed_precision"})
+_NONE_IS_A_WORD = frozenset({"bias"})
 _ADAPTERS = {"full": "none", "freeze": "none", "false": "none", "": "none"}
 
 
@@ -60,7 +62,10 @@ def normalise(name: str, value: Any) -> Any:
         value: plain data as read.
     """
     if isinstance(value, str):
-        value = _from_text(name, value.strip())
+        changed = _from_text(name, value.strip())
+        value = value if changed == value.strip() else changed
+    if value is False and name in _NO_IS_A_WORD:
+        return "no"
     if name == "architectures" and isinstance(value, list) and len(value) == 1:
         return value[0]
     return value
@@ -146,6 +151,9 @@ def _of_precision(text: str) -> Iterator[tuple[str, Any]]:
 def add(run: Run, key: str, value: Any, *, template: Value, tool: str | None = None) -> str:
     """Add a setting under our name, in our form, with what follows from it.
 
+    A setting that is a number is one in ``run.config``; where several or something else is written (``auto``, a list of
+    values that were tried) it becomes a fact of the same name.
+
     Args:
         run: where to.
         key: as written, nested keys joined with dots.
@@ -158,8 +166,52 @@ def add(run: Run, key: str, value: Any, *, template: Value, tool: str | None = N
     """
     name = config_name(key, tool) or key
     value = normalise(name, value)
-    source, raw, authority = template.source, template.raw, template.authority
-    run.add_setting(name, Value(value=value, source=source, raw=raw, authority=authority))
+    if _wants_number(name) and isinstance(value, (str, list, dict)):
+        bound = bounded(value, whole=_is_count(name)) if isinstance(value, str) else None
+        if bound is None:
+            run.add_fact(name, replace(template, value=value))
+            return name
+        value = bound
+    run.add_setting(name, replace(template, value=value))
     for other, follows in derived(name, value):
-        run.add_setting(other, Value(value=follows, source=source, raw=raw, authority=authority))
+        run.add_setting(other, replace(template, value=follows))
     return name
+
+
+def _wants_number(name: str) -> bool:
+    row = meaning_of(name)
+    return row is not None and row.is_number
+
+
+def _is_count(name: str) -> bool:
+    row = meaning_of(name)
+    return row is not None and row.unit in _COUNTS
+
+
+_COUNTS = frozenset({"count", "updates", "epochs", "sequences", "tokens", "rows"})
+_MORE = re.compile(r">(?!=)|above|over|more than")
+_LESS = re.compile(r"<(?!=)|below|under|less than")
+_BOUND = re.compile(
+    r"(?:[<>=≤≥~≈±]+|below|under|above|over|about|around|at least|at most|up to|less than|more than|approx\w*\.?)?\s*"
+    r"([-+]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(%|k|K)?(?:\s+[a-z]+)?"
+)
+
+
+def bounded(text: str, *, whole: bool = False) -> int | float | None:
+    """The number in ``<2000``, ``about 5``, ``10%`` or ``1,000 steps``; None when the text is something else.
+
+    Args:
+        text: as written; the caller keeps it, since it alone says on which side of the number the value lies.
+        whole: a count: ``<2000`` gives 1999 and ``>1`` gives 2, the nearest number that the words allow.
+    """
+    match = _BOUND.fullmatch(text.strip())
+    if match is None:
+        return None
+    value = number(match.group(1).replace(",", ""))
+    if isinstance(value, str):
+        return None
+    factor = {"%": 0.01, "k": 1000, "K": 1000}.get(match.group(2) or "", 1)
+    found: int | float = value * factor
+    if whole and _MORE.match(text.strip()):
+        return found + 1
+    return found - 1 if whole and _LESS.match(text.strip()) else found

@@ -8,6 +8,7 @@ from typing import Any
 
 from holter.errors import HolterError, ReadError
 from holter.readers.base import Sample
+from holter.readers.interpolate import resolve_run
 from holter.readers.merge import merge
 from holter.readers.pick import pick
 from holter.readers.walk import walk
@@ -41,7 +42,9 @@ def read(paths: Sequence[Path], *, settings: Mapping[str, Any] | None = None) ->
             failures.append(failure)
     if not any(_says_something(part) for part in parts):
         raise failures[0] if failures else _nothing(paths, merge(parts))
-    return merge([*parts, _given(settings or {})])
+    run = merge([*parts, _given(settings or {})])
+    resolve_run(run)
+    return run
 
 
 def read_one(sample: Sample) -> tuple[Run, HolterError | None]:
@@ -66,12 +69,12 @@ def _why_left(sample: Sample) -> str:
 
 
 def _given(settings: Mapping[str, Any]) -> Run:
-    from holter.names import config_name
+    from holter.values import add
 
     part = Run()
     for key, given in settings.items():
-        value = Value(value=given, source=Source(file=GIVEN, key=key), raw=str(given), authority=Authority.SET)
-        part.add_setting(config_name(key) or key, value)
+        template = Value(value=given, source=Source(file=GIVEN, key=key), raw=str(given), authority=Authority.SET)
+        add(part, key, given, template=template)
     return part
 
 

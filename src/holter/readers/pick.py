@@ -8,8 +8,14 @@ from typing import cast
 from holter.readers.base import Match, Reader, Sample
 
 READERS: tuple[str, ...] = (
+    "facts",
     "trainer_state",
     "jsonl",
+    "settings_json",
+    "settings_yaml",
+    "settings_toml",
+    "requirements",
+    "script",
     "console_log",
 )
 

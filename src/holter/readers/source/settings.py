@@ -1,8 +1,8 @@
 """Settings found in parsed source code, the strongest statement first.
 
 Within one file a later attribute assignment (``args.fp16 = True``) outranks the keyword of a constructor, which
-outranks a constant, which outranks the default of a dataclass. Defaults of argparse count as defaults: nobody gave them.
-Nothing is run, so a value that is computed is left out; the call keeps its text.
+outranks a constant, which outranks the default of a dataclass. Defaults of argparse count as defaults: nobody
+gave them. Nothing is run, so a value that is computed is left out; the call keeps its text.
 """
 
 from __future__ import annotations

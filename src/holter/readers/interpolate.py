@@ -1,0 +1,109 @@
+"""Resolves ``${key}`` references of OmegaConf and Kedro where the key is known; the rest stays as written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from holter.readers.tree import MAX_VALUES, Node
+from holter.run import Run, Value
+
+MAX_CHAIN = 8  # references to references; people write one or two
+
+_REFERENCE = re.compile(r"\$\{(?:globals:|oc\.select:|parameters:|params:)?\s*\.*([\w.\-]+)\s*(?:,\s*([^${}]*))?\}")
+
+Lookup = Callable[[str], Any]
+
+
+class _Missing:
+    pass
+
+
+MISSING = _Missing()
+
+
+def resolve(text: str, lookup: Lookup) -> Any:
+    """``text`` with its references replaced; a text that is one reference takes the value's own type.
+
+    Args:
+        text: as written.
+        lookup: key -> plain value, or `MISSING`.
+    """
+    for _ in range(MAX_CHAIN):
+        whole = _REFERENCE.fullmatch(text.strip())
+        if whole is not None:
+            found = _value(whole, lookup)
+            if not isinstance(found, str):
+                return text if found is MISSING else found
+            changed = found
+        else:
+            changed = _REFERENCE.sub(lambda match: _as_text(_value(match, lookup), match), text)
+        if changed == text:
+            break
+        text = changed
+    return text
+
+
+def _value(match: re.Match[str], lookup: Lookup) -> Any:
+    found = lookup(match.group(1))
+    if found is MISSING and match.group(2) is not None:
+        from holter.readers.base import literal
+
+        return literal(match.group(2))
+    return found
+
+
+def _as_text(value: Any, match: re.Match[str]) -> str:
+    return match.group() if value is MISSING or isinstance(value, (dict, list)) else str(value)
+
+
+def resolve_tree(root: Node) -> Node:
+    """A document with the references to its own keys resolved."""
+    seen: dict[int, Node] = {}
+
+    def lookup(key: str) -> Any:
+        node: Node | None = root
+        for part in key.split("."):
+            node = node.get(part) if node is not None else None
+        return node.value if node is not None and node.is_scalar else MISSING
+
+    def visit(node: Node) -> Node:
+        if id(node) in seen or len(seen) > MAX_VALUES:
+            return seen.get(id(node), node)
+        if node.pairs is not None:
+            made = replace(node, pairs=tuple((key, visit(child)) for key, child in node.pairs))
+        elif node.items is not None:
+            made = replace(node, items=tuple(visit(item) for item in node.items))
+        elif isinstance(node.value, str) and "${" in node.value:
+            made = replace(node, value=resolve(node.value, lookup))
+        else:
+            made = node
+        seen[id(node)] = made
+        return made
+
+    return visit(root)
+
+
+def resolve_run(run: Run) -> None:
+    """Resolve references between files, once all files are merged: Kedro's ``globals.yml`` and ``parameters``."""
+    known: dict[str, Any] = {}
+    for values in run.config.values():
+        for value in values:
+            if value.source.key and not (isinstance(value.value, str) and "${" in value.value):
+                known.setdefault(value.source.key, value.value)
+
+    def lookup(key: str) -> Any:
+        return known.get(key, MISSING)
+
+    for name, values in run.config.items():
+        for at, value in enumerate(values):
+            if isinstance(value.value, str) and "${" in value.value:
+                values[at] = _resolved(name, value, lookup)
+
+
+def _resolved(name: str, value: Value, lookup: Lookup) -> Value:
+    from holter.values import normalise
+
+    return replace(value, value=normalise(name, resolve(value.value, lookup)))
