@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from holter.errors import TrialError
 from holter.experiments.expression import parse
 from holter.experiments.factors import factor
 from holter.experiments.ledger import Entry, Hypothesis, Ledger, Verdict
-from holter.experiments.targets import Target
-from holter.experiments.trial import Trial, TrialCache, TrialResult
+from holter.experiments.targets import Target, settings_run
+from holter.experiments.trial import Trial, TrialCache, TrialOutcome, TrialResult
 from holter.experiments.verdict import judge
 from holter.run import Run
 
@@ -114,3 +115,29 @@ def attempt(
     ledger.decide(number, verdict)
     entry = Entry(number=number, hypothesis=hypothesis, verdict=verdict)
     return Attempt(entry=entry, base=base[0].run("unchanged"), changed=changed.run("changed"))
+
+
+def replay_fix(
+    target: Target,
+    fix: Mapping[str, Any],
+    *,
+    engine: Engine,
+    steps: int = 3,
+    time_limit: float = 600.0,
+    told: Told | None = None,
+) -> tuple[Run, Run]:
+    """Replay a target without and with a fix; both runs carry their settings and the measured ``loss_factor``.
+
+    Raises:
+        TrialError: one of the two replays did not finish.
+    """
+    arms = [target, target.with_settings(fix)]
+    trials = [arm.trial(steps=steps, accounting=True, time_limit=time_limit) for arm in arms]
+    runs = []
+    for arm, result in zip(arms, run_all(trials, engine, told=told), strict=True):
+        if result.outcome is not TrialOutcome.FINISHED:
+            raise TrialError(f"the replay {result.outcome.value}", where=arm.shown or arm.name, why=result.error)
+        run = result.run(arm.shown or arm.name)
+        run.config = settings_run(arm).config
+        runs.append(run)
+    return runs[0], runs[1]

@@ -33,7 +33,7 @@ def infer(good: Run, bad: Run) -> Inferred | None:
     A number that is not finite comes first. After that the earliest step, and within a step the earliest stage, at
     which BAD is `WORTH_CHASING` times GOOD or more; the threshold lies half-way, on a logarithmic scale.
     """
-    finding = _finding(bad)
+    finding = worst_finding(bad)
     for name in _STAGES:
         index = bad.series[name].first_index() if name in bad.series else None
         if index is not None:
@@ -71,6 +71,7 @@ def _step(series: Series, index: int) -> int:
     return index + 1 if step is None else step
 
 
-def _finding(run: Run) -> Finding | None:
+def worst_finding(run: Run) -> Finding | None:
+    """The earliest finding of level warning or error, None for a healthy run."""
     found = [f for f in diagnose(run).findings if f.severity >= Severity.WARNING]
     return min(found, key=lambda f: (f.step if f.step is not None else math.inf, f.stage), default=None)

@@ -10,6 +10,8 @@ from typing import Any
 
 from holter.errors import ConfigError
 from holter.experiments.trial import DEFAULT_TIME_LIMIT, Trial
+from holter.readers import read
+from holter.run import Run, Source, Value
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z")
 LAUNCH_KEYS = ("world_size",)
@@ -102,10 +104,56 @@ def _recipe(text: str) -> str:
 
 
 def _settings_below(path: Path) -> tuple[str | None, dict[str, Any]]:
-    from holter.readers import read
-
+    """Recipe and settings of a configuration file or a folder of a run; the recipe is None where none is named."""
+    for file in [path] if path.is_file() else sorted(path.glob("*.y*ml")):
+        content = _mapping(file)
+        if "recipe" in content:
+            recipe = str(content.pop("recipe"))
+            content.pop("output_dir", None)
+            return recipe, {name: value for name, value in content.items() if value is not None}
     run = read([path])
-    recipe = run.get("recipe")
     given = {name: values[0].value for name, values in run.config.items() if not values[0].is_default}
-    given.pop("recipe", None)
-    return recipe, given
+    return None, {name: value for name, value in given.items() if not name.startswith("versions.")}
+
+
+def _mapping(file: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def run_of(text: str) -> Run:
+    """The Run of something named on a command line: what lies in a file or folder, or the settings of a recipe."""
+    if Path(text).exists():
+        return read([Path(text)])
+    return settings_run(resolve(text))
+
+
+def settings_run(target: Target) -> Run:
+    """The full settings of a target as a Run; a recipe's own are filled in."""
+    run = Run()
+    source = Source(file=target.shown or target.name)
+    for name, value in _full_settings(target).items():
+        run.add_setting(name, Value(value=value, source=source, raw=str(value)))
+    return run
+
+
+def _full_settings(target: Target) -> dict[str, Any]:
+    if ":" in target.name:
+        return dict(target.settings)
+    from holter.recipes import config
+
+    settings = dict(target.settings)
+    launch = {name: settings.pop(name) for name in LAUNCH_KEYS if name in settings}
+    profile = str(settings.pop("profile", "small"))
+    return {**config.flat(config.load(target.name, profile, settings)), **launch}
+
+
+def ledger_folder(text: str, *, builder: str | None = None) -> Path:
+    """Where the ledger of a run lies; a folder that cannot be replayed can still hold one."""
+    path = Path(text)
+    return path / "holter" if path.is_dir() else resolve(text, builder=builder).folder
