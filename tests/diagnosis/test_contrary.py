@@ -40,6 +40,7 @@ def test_ruled_out(label: str, config: dict[str, Any]) -> None:
         ("fp16-overflow", {"fp16": True, "bf16": True}),
         ("fp16-overflow", {"bf16": True, "torch_dtype": "float16"}),
         ("fp16-overflow", {"fp16": False, "precision": "8-bit"}),
+        ("fp16-overflow", {"torch_dtype": "float32"}),
         ("fp16-overflow", {"fp16": False, "torch_dtype": "half"}),
         ("grad-accum-loss-scale", {"gradient_accumulation_steps": 1}),
         ("grad-accum-loss-scale", {"gradient_accumulation_steps": 2, "world_size": 1}),

@@ -14,19 +14,25 @@ def _spellings(run: Run, *names: str) -> list[tuple[str, Value]]:
     return [(name, value) for name in names for value in (*run.config.get(name, ()), *run.facts.get(name, ()))]
 
 
-def _precision_words(run: Run) -> list[str]:
-    names = ("precision", "mixed_precision", "torch_dtype", "dtype")
+def _words(run: Run, *names: str) -> list[str]:
     return [written(value.value).lower() for _, value in _spellings(run, *names) if value.value is not None]
 
 
+def _precision_words(run: Run) -> list[str]:
+    return _words(run, "precision", "mixed_precision")
+
+
 def _no_fp16(run: Run) -> str | None:
-    """Evidence that nothing runs in fp16: another precision is switched on and nobody mentions fp16."""
+    """Evidence that nothing runs in fp16: another precision is switched on and nobody mentions fp16.
+
+    Weights in fp32 say nothing: fp16 autocast works on such weights.
+    """
     if any(is_on(value.value) for _, value in _spellings(run, "fp16", "fp16_full_eval")):
         return None
-    words = _precision_words(run)
-    if any(("16" in word and "bf" not in word) or "half" in word or "amp" in word or "8-bit" in word for word in words):
+    words, weights = _precision_words(run), _words(run, "torch_dtype", "dtype")
+    if any(_half(word) or "amp" in word or "8-bit" in word for word in (*words, *weights)):
         return None
-    if any(is_on(value.value) for _, value in _spellings(run, "bf16")) or any("bf" in word for word in words):
+    if any(is_on(value.value) for _, value in _spellings(run, "bf16")) or any("bf" in w for w in (*words, *weights)):
         return "the run is in bf16, whose largest number is that of fp32 (3.4e38)"
     if any("32" in word for word in words):
         return "the run is in fp32, so nothing is limited to 65504"
@@ -34,6 +40,10 @@ def _no_fp16(run: Run) -> str | None:
     if off and not words:
         return f"fp16 is off ({off[0].source}), so nothing is limited to 65504"
     return None
+
+
+def _half(word: str) -> bool:
+    return ("16" in word and "bf" not in word) or "half" in word
 
 
 def _count(run: Run, name: str) -> float | None:
