@@ -69,10 +69,18 @@ CHECKS: dict[str, str] = {
     "SYS001": "system.loss_scale_said:LossScaleAtFloor",
     "SYS002": "system.library_fault:LibraryVersionsClash",
     "TOK001": "tokens.pad_token_missing:NoPadToken",
+    "TOK002": "tokens.pad_is_eos:PadIsEos",
+    "TOK003": "tokens.pad_unsuited:PadTokenUnsuited",
     "TOK004": "tokens.padding_side:PaddingSideRefused",
+    "TOK005": "tokens.left_padding_half:LeftPaddingGivesNan",
+    "TOK006": "tokens.special_twice:SpecialTokensTwice",
     "TOK007": "tokens.embedding_index:TokenIdBeyondEmbeddings",
+    "TOK008": "tokens.added_tokens:AddedTokensWithoutRows",
+    "TOK009": "tokens.vocabulary_sizes:VocabulariesDiffer",
+    "TOK010": "tokens.tokenizers_disagree:TokenizerFormsDiffer",
     "TOK011": "tokens.fast_slow:TokenizerKindsMixed",
     "TOK012": "tokens.attention_mask:AttentionMaskAskedFor",
+    "TOK013": "tokens.mask_over_padding:MaskCoversPadding",
 }
 
 WITHDRAWN: dict[str, str] = {}

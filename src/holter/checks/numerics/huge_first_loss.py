@@ -1,4 +1,4 @@
-"""NUM013 forward-pass-wrong-before-any-update."""
+"""NUM010 forward-pass-wrong-before-any-update."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ForwardWrongBeforeUpdate(Check):
     settles.
     """
 
-    code = "NUM013"
+    code = "NUM010"
     name = "forward-pass-wrong-before-any-update"
     title = "The loss is impossible before any update was made"
     severity = Severity.ERROR

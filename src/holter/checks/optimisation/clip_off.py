@@ -1,0 +1,146 @@
+"""OPT007 collapse-without-clipping."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.look import Known, is_off, known
+from holter.checks.shape import point, shape, updates_before
+from holter.checks.symptoms import broken, number, numbers
+from holter.finding import Change, Evidence, Finding, Fix, Severity
+from holter.run import Run, Value
+from holter.stages import Stage
+
+SPIKE = 10.0
+"""Times the median norm. The largest of a few thousand healthy batches is some five times the median; ten is an
+outlier that a clip would have cut."""
+
+ROSE = 1.5
+"""Times the level before; a mean loss that is half as high again and stays there has lost what it had learnt."""
+
+BETTER = 0.9
+"""Times the loss without clipping: a tenth better is beyond the spread of seeds in ordinary fine-tunes."""
+
+
+class CollapseWithoutClipping(Check):
+    """Clipping is off, and the loss jumped and did not come back.
+
+    What it looks for: max_grad_norm unset, None or 0 together with a lasting rise of the loss, a spike of the gradient
+    norm before it, or a table of runs in which clipping is clearly better.
+
+    Why it hurts: one outlier batch can move the weights so far that the run never returns.
+
+    How to fix it: max_grad_norm=1.0, applied after unscaling and before the optimizer step.
+
+    When to ignore it: when the loss keeps falling; runs without clipping are not a fault by themselves.
+
+    Threshold: `ROSE` for the loss, `SPIKE` for the gradient, `BETTER` for the comparison.
+
+    Sources: Pascanu et al. 2013, section 3.2; torch ``clip_grad_norm_``.
+    """
+
+    code = "OPT007"
+    name = "collapse-without-clipping"
+    title = "The loss collapsed, and gradients are not clipped"
+    severity = Severity.ERROR
+    stage = Stage.CLIP
+    factor = "max_grad_norm"
+    needs = Needs(any_of=(("max_grad_norm",), ("variants",)))
+
+    def detect(self, run: Run) -> Iterator[Finding]:
+        switch = known(run, "max_grad_norm")
+        off = switch is not None and is_off(switch.plain)
+        compared = _clipping_is_better(run)
+        rise = _rise(run) if off else []
+        if not off and not compared:
+            return
+        if not rise and not compared and (not off or broken(run) is None):
+            return
+        evidence = [*([switch.evidence] if off and switch is not None else []), *rise, *_spike(run), *compared]
+        bits = 2.0 + (2.0 if rise else 0.0) + (3.0 if compared else 0.0) + (1.0 if _spike(run) else 0.0)
+        step = next((e.step for e in rise if e.step is not None), None)
+        yield self.finding(
+            "Gradients are not clipped, and the loss went up for good"
+            if rise
+            else "Runs with clipping are clearly better"
+            if compared
+            else "Gradients are not clipped in a run that broke",
+            evidence=evidence,
+            step=step,
+            severity=Severity.ERROR if rise or compared else Severity.NOTE,
+            clues=clues("an outlier batch is not bounded without clipping", grad_clip_disabled=bits),
+            fix=_fix(switch) if off else None,
+        )
+
+    bad = [
+        case("before and after", config={"max_grad_norm": None}, facts={"loss": [2.2, 5.2]}),
+        case("a series", config={"max_grad_norm": 0.0}, series={"loss": [3.0, 2.4, 2.2, 2.1, 5.2, 5.3, 5.2, 5.2]}),
+        case("a table of runs", variants=[{"max_grad_norm": None, "train_loss": 2.66},
+                                          {"max_grad_norm": 1.0, "train_loss": 1.27}]),
+    ]  # fmt: skip
+    good = [
+        case("off and fine", config={"max_grad_norm": 0.0}, series={"loss": [3.0, 2.0, 1.5, 1.2]}),
+        case("on and fine", config={"max_grad_norm": 1.0}, series={"loss": [3.0, 2.0, 1.5, 1.2]}),
+        case("no clipping is better", variants=[{"max_grad_norm": None, "eval_loss": 0.9},
+                                                {"max_grad_norm": 1.0, "eval_loss": 1.0}]),
+    ]  # fmt: skip
+    not_enough = [case("clipping not known", series={"loss": [2.2, 5.2]})]
+
+
+def _rise(run: Run) -> list[Evidence]:
+    """The level before and after a lasting rise of the loss, from the log or from values somebody wrote down."""
+    loss = run.series.get("loss")
+    if loss is not None and shape(loss).bins:
+        found = shape(loss)
+        if found.tail > ROSE * found.best.middle and found.tail - found.best.middle > 3 * found.noise:
+            before = point(loss, found.best.start)
+            last = point(loss, len(loss) - 1, "and it stays there")
+            return [before, Evidence(text=last.text, source=last.source, step=updates_before(loss, len(loss) - 1))]
+        return []
+    for value in run.facts.get("loss", ()):
+        pair = numbers(value.value)
+        if isinstance(value.value, list) and len(pair) == 2 and pair[1] > ROSE * pair[0]:
+            return [Evidence(text=f"loss goes from {pair[0]:g} to {pair[1]:g}", source=value.source, value=pair[1])]
+    return []
+
+
+def _spike(run: Run) -> list[Evidence]:
+    norms = run.series.get("grad_norm")
+    if norms is None or len(norms) < 5 or not shape(norms).bins:
+        return []
+    found = shape(norms)
+    middle = sorted(b.middle for b in found.bins)[len(found.bins) // 2]
+    if found.high < SPIKE * middle:
+        return []
+    index = next(i for i, v in enumerate(norms) if v == found.high)
+    return [point(norms, index, f"{found.high / middle:.0f} times the median")]
+
+
+METRICS = ("eval_loss", "train_loss", "loss", "eval_loss_3split")
+"""Quantities of a table of runs that are better when lower."""
+
+
+def _clipping_is_better(run: Run) -> list[Evidence]:
+    """A row without and a row with clipping whose losses differ clearly in favour of clipping."""
+    without = [row for row in run.variants if (v := row.get("max_grad_norm")) is not None and is_off(v.value)]
+    clipped = [row for row in run.variants if (v := row.get("max_grad_norm")) is not None and not is_off(v.value)]
+    for name in METRICS:
+        bad, good = _values(without, name), _values(clipped, name)
+        if bad and good and max(v for v, _ in good) <= BETTER * min(v for v, _ in bad):
+            return [
+                Evidence(text=f"{name} {value:g} {word} clipping", source=cell.source, value=value)
+                for word, (value, cell) in (("without", bad[0]), ("with", good[0]))
+            ]
+    return []
+
+
+def _values(rows: list[dict[str, Value]], name: str) -> list[tuple[float, Value]]:
+    return [(found, row[name]) for row in rows if name in row and (found := number(row[name].value)) is not None]
+
+
+def _fix(switch: Known | None) -> Fix:
+    if switch is None:
+        return Fix(summary="set max_grad_norm to 1.0")
+    change = Change(key="max_grad_norm", old=switch.plain, new=1.0, file=switch.value.source.file)
+    return Fix(summary="set max_grad_norm to 1.0", changes=(change,))

@@ -1,0 +1,101 @@
+"""OPT008 clipping-costs-quality."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.look import is_off
+from holter.checks.symptoms import number
+from holter.finding import Evidence, Finding, Severity
+from holter.run import Run, Value
+from holter.stages import Stage
+
+CLEARLY = 0.02
+"""Relative difference of a loss beyond what two seeds differ by in ordinary runs."""
+
+LOWER_IS_BETTER = ("eval_loss", "loss", "train_loss", "eval_perplexity", "perplexity")
+HIGHER_IS_BETTER = ("eval_accuracy", "accuracy", "eval_f1", "eval_bleu", "eval_chrf", "f1", "bleu")
+
+
+class ClippingCostsQuality(Check):
+    """Runs with a looser clip, or none, are better than the one with the strict clip.
+
+    What it looks for: a table of runs that differ in max_grad_norm, in which the strictest limit is clearly the worst.
+
+    Why it hurts: with a limit far below the usual norm all steps get the same length, so large and small gradients
+    count alike; small models that need the difference learn worse.
+
+    How to fix it: raise max_grad_norm to about the median of the logged grad_norm, or take the best row.
+
+    When to ignore it: when the rows differ in more than the limit.
+
+    Threshold: `CLEARLY`; a single pair of runs is weak evidence, so the finding asks for a second seed.
+
+    Sources: Pascanu et al. 2013, section 3.2, on the choice of the limit.
+    """
+
+    code = "OPT008"
+    name = "clipping-costs-quality"
+    title = "The strictest clip limit gives the worst result"
+    severity = Severity.WARNING
+    stage = Stage.CLIP
+    factor = "max_grad_norm"
+    needs = Needs(any_of=(("variants",),))
+
+    def detect(self, run: Run) -> Iterator[Finding]:
+        rows = [row for row in run.variants if "max_grad_norm" in row]
+        for name in (*LOWER_IS_BETTER, *HIGHER_IS_BETTER):
+            found = sorted(
+                (
+                    (_limit(row["max_grad_norm"]), value, row[name])
+                    for row in rows
+                    if (value := _number(row, name)) is not None
+                ),
+                key=lambda item: item[0],
+            )
+            if len(found) < 2 or found[0][0] == found[-1][0]:
+                continue
+            sign = 1.0 if name in LOWER_IS_BETTER else -1.0
+            strict, rest = found[0], [item for item in found if item[0] > found[0][0]]
+            best = min(rest, key=lambda item: sign * item[1])
+            worst_of_rest = max(rest, key=lambda item: sign * item[1])
+            if sign * (strict[1] - worst_of_rest[1]) <= CLEARLY * abs(best[1]):
+                continue
+            yield self.finding(
+                f"{name} is {strict[1]:g} with max_grad_norm {strict[0]:g} and {best[1]:g} with {_word(best[0])}",
+                evidence=[
+                    Evidence(text=f"{name} {value:g} at max_grad_norm {_word(limit)}", source=cell.source, value=value)
+                    for limit, value, cell in (strict, best)
+                ],
+                clues=clues("the strictest limit is the worst of the table", grad_clip_too_strict=6.0),
+            )
+            return
+
+    bad = [
+        case("worse with a clip", variants=[{"max_grad_norm": 1.0, "eval_loss": 0.0251},
+                                            {"max_grad_norm": None, "eval_loss": 0.0237}]),
+    ]  # fmt: skip
+    good = [
+        case("the clip is best", variants=[{"max_grad_norm": 1.0, "eval_loss": 2.20},
+                                           {"max_grad_norm": 5.0, "eval_loss": 2.25}]),
+        case("no difference", variants=[{"max_grad_norm": 1.0, "eval_loss": 2.200},
+                                        {"max_grad_norm": 5.0, "eval_loss": 2.201}]),
+        case("the same limit", variants=[{"max_grad_norm": 1.0, "eval_loss": 2.5},
+                                         {"max_grad_norm": 1.0, "eval_loss": 2.0}]),
+    ]  # fmt: skip
+    not_enough = [case("one run", config={"max_grad_norm": 1.0})]
+
+
+def _limit(value: Value) -> float:
+    """The clip limit; none counts as infinite."""
+    found = number(value.value)
+    return float("inf") if is_off(value.value) or found is None else found
+
+
+def _word(limit: float) -> str:
+    return "no limit" if limit == float("inf") else f"{limit:g}"
+
+
+def _number(row: dict[str, Value], name: str) -> float | None:
+    return number(row[name].value) if name in row else None

@@ -1,0 +1,93 @@
+"""OPT010 gradient-norm-grows-steadily."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.context import has_plain_loss
+from holter.checks.shape import Bin, point, shape, updates_before
+from holter.finding import Finding, Severity
+from holter.run import Run, Series
+from holter.stages import Stage
+
+MIN_POINTS = 12
+"""Log lines; a trend over fewer is chance."""
+
+GROWTH = 5.0
+"""Times from the first tenth to the last. Ordinary norms drift by a factor of two or three over a run."""
+
+STEADY = 0.75
+"""Share of neighbouring stretches that rise; a random walk rises in half of them."""
+
+LINEAR = 0.9
+"""Correlation with the number of updates: a sum of all gradients so far grows with their number."""
+
+
+class GradientNormGrowsSteadily(Check):
+    """The gradient norm grows from step to step, and the loss does not improve.
+
+    What it looks for: a grad_norm that rises in most stretches of the log, by a factor of five and more, nearly in
+    proportion to the number of updates, while the loss does not fall.
+
+    Why it hurts: a norm that grows with the step number is the mark of gradients that are never cleared: each update
+    uses the sum over the whole history.
+
+    How to fix it: call optimizer.zero_grad() once an update.
+
+    When to ignore it: when the loss falls as it should; norms of small models grow while they become certain.
+
+    Threshold: `GROWTH`, `STEADY` and `LINEAR` over at least `MIN_POINTS` points.
+
+    Sources: torch.optim.Optimizer.zero_grad (backward adds to .grad).
+    """
+
+    code = "OPT010"
+    name = "gradient-norm-grows-steadily"
+    title = "The gradient norm grows with the number of updates"
+    severity = Severity.WARNING
+    stage = Stage.BACKWARD
+    needs = Needs(series={"grad_norm": MIN_POINTS, "loss": 2})
+
+    def detect(self, run: Run) -> Iterator[Finding]:
+        norms, loss = run.series["grad_norm"], run.series["loss"]
+        found = shape(norms)
+        if not has_plain_loss(run) or found.nonfinite or found.head <= 0.0 or found.tail < GROWTH * found.head:
+            return
+        if _rising_share(found.bins) < STEADY or _correlation(norms) < LINEAR:
+            return
+        if shape(loss).tail < shape(loss).head - shape(loss).noise:
+            return
+        yield self.finding(
+            f"grad_norm grows from {found.head:.4g} to {found.tail:.4g}, in step with the number of updates",
+            evidence=[point(norms, 0), point(norms, len(norms) - 1)],
+            step=updates_before(norms, 1),
+            clues=clues("a sum over all batches so far grows in this way", missing_zero_grad=5.0, lr_too_high=1.0),
+        )
+
+    bad = [case("in proportion", series={"grad_norm": [float(i) for i in range(1, 31)], "loss": [2.0] * 30})]
+    good = [
+        case("level", series={"grad_norm": [1.0, 1.2] * 15, "loss": [2.0] * 30}),
+        case("grows while it learns", series={"grad_norm": [float(i) for i in range(1, 31)],
+                                              "loss": [2.0 - 0.05 * i for i in range(30)]}),
+        case("one jump", series={"grad_norm": [1.0] * 26 + [9.0] * 4, "loss": [2.0] * 30}),
+    ]  # fmt: skip
+    not_enough = [case("few points", series={"grad_norm": [1.0, 2.0, 3.0], "loss": [2.0] * 3})]
+
+
+def _rising_share(bins: tuple[Bin, ...]) -> float:
+    pairs = [(a.middle, b.middle) for a, b in pairwise(bins)]
+    return sum(1 for a, b in pairs if b > a) / len(pairs) if pairs else 0.0
+
+
+def _correlation(series: Series) -> float:
+    """Pearson's correlation of the stretches' medians with their place."""
+    values = [b.middle for b in shape(series).bins]
+    count = len(values)
+    mean_x, mean_y = (count - 1) / 2, sum(values) / count
+    across = sum((i - mean_x) * (v - mean_y) for i, v in enumerate(values))
+    spread_x = sum((i - mean_x) ** 2 for i in range(count))
+    spread_y = sum((v - mean_y) ** 2 for v in values)
+    return across / math.sqrt(spread_x * spread_y) if spread_x and spread_y else 0.0

@@ -1,0 +1,157 @@
+"""OPT011 learning-rate-above-practice."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.context import count_of, is_preference, is_reinforcement, model_names, task_words, uses_adapters
+from holter.checks.look import known, plain, written
+from holter.checks.symptoms import number
+from holter.finding import Finding, Severity
+from holter.run import Run
+from holter.stages import Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Practice:
+    """The upper end of published rates for one kind of run.
+
+    Attributes:
+        kind: as reports name it.
+        upper: highest rate of the source.
+        source: where it is published.
+    """
+
+    kind: str
+    upper: float
+    source: str
+
+
+PREFERENCE = Practice(kind="preference training of all weights", upper=5e-6, source="Rafailov et al. 2023, appendix B")
+PREFERENCE_LORA = Practice(
+    kind="preference training of adapters", upper=5e-5, source="TRL examples (LoRA, 5e-6 to 5e-5)"
+)
+POLICY = Practice(kind="reinforcement learning of all weights", upper=1e-5, source="TRL GRPO defaults (1e-6)")
+ADAPTERS = Practice(kind="adapters", upper=5e-4, source="Hu et al. 2022, appendix D; Dettmers et al. 2023, appendix B")
+LARGE_ENCODER = Practice(kind="large encoders", upper=3e-5, source="Liu et al. 2019, table 10; Mosbach et al. 2021")
+ENCODER = Practice(kind="encoders", upper=1e-4, source="Devlin et al. 2019, appendix A.3 (2e-5 to 5e-5)")
+SEQ2SEQ = Practice(
+    kind="T5-like models with Adam", upper=1e-3, source="Raffel et al. 2020, section 3.1 (Adafactor 1e-3)"
+)
+DECODER = Practice(
+    kind="full fine-tuning of language models", upper=5e-5, source="Touvron et al. 2023, section 3 (2e-5)"
+)
+
+LARGE = re.compile(r"large|xxl|xlarge|[-_]xl\b")
+ENCODERS = re.compile(r"bert|electra|deberta|xlm|roberta|albert|ernie|xlnet|mpnet")
+SEQ2SEQS = re.compile(r"t5|bart|pegasus|marian|nllb|m2m|whisper")
+DECODERS = re.compile(
+    r"llama|qwen|mistral|mixtral|gemma|phi|falcon|bloom|opt-|gpt|pythia|baichuan|chatglm|internlm|llava|vicuna"
+)
+SMALL_DECODER = re.compile(r"gpt-?2|125m|70m|160m|tiny|small|nano|\b\d{1,3}m\b")
+
+SCALE_OF_RATE = 3.0
+"""Times the upper end before it is said: within three times people do succeed."""
+
+USUAL_LORA_SCALE = 2.0
+"""lora_alpha / r in common recipes; the step of an adapter grows with it."""
+
+
+class LearningRateAbovePractice(Check):
+    """The learning rate is far above what is published for this kind of run.
+
+    What it looks for: a rate more than three times the upper end of published rates for the kind of model and training:
+    preference training, adapters, large encoders, T5-like models, language models. For adapters the rate is multiplied
+    by lora_alpha / r against the usual 2.
+
+    Why it hurts: by itself nothing; with a loss that rises, jumps or stays at chance it is the first thing to change.
+
+    How to fix it: try a rate three to ten times lower.
+
+    When to ignore it: when the loss falls and stays down. That is why this is only a note.
+
+    Threshold: `SCALE_OF_RATE` times the rate of the table above, each with its source.
+
+    Sources: as in the table (Devlin 2019, Liu 2019, Raffel 2020, Hu 2022, Rafailov 2023, Touvron 2023).
+    """
+
+    code = "OPT011"
+    name = "learning-rate-above-practice"
+    title = "The learning rate is far above published practice"
+    severity = Severity.NOTE
+    stage = Stage.UPDATE
+    factor = "learning_rate"
+    needs = Needs(any_of=(("learning_rate",),))
+
+    def detect(self, run: Run) -> Iterator[Finding]:
+        rate = known(run, "learning_rate")
+        value = number(rate.plain) if rate is not None else None
+        if value is None and "learning_rate" in run.series:
+            value = max((v for v in run.series["learning_rate"] if v == v), default=None)
+        practice = practice_of(run)
+        if value is None or practice is None:
+            return
+        times = value * _adapter_scale(run) / practice.upper
+        if times <= 1.0:
+            return
+        evidence = [rate.evidence] if rate is not None else []
+        if not evidence:
+            from holter.checks.optimisation._rate import peak_index
+            from holter.checks.shape import point
+
+            series = run.series["learning_rate"]
+            evidence = [point(series, peak_index(series) or 0)]
+        if times <= SCALE_OF_RATE:
+            return
+        yield self.finding(
+            f"A learning rate of {value:g} is {times:.3g} times the upper end for {practice.kind} ({practice.upper:g})",
+            evidence=evidence,
+            clues=clues(f"published rates: {practice.source}", lr_too_high=2.5, lr_too_low=-3),
+        )
+
+    bad = [
+        case("DPO at 1e-4", config={"task": "dpo", "learning_rate": 1e-4}),
+        case("a large encoder", config={"model_name_or_path": "roberta-large", "learning_rate": 1e-4}),
+        case("a steep adapter", config={"adapters": "lora", "learning_rate": 3e-3, "r": 1, "lora_alpha": 16}),
+    ]
+    good = [
+        case("a base encoder", config={"model_name_or_path": "bert-base-cased", "learning_rate": 5e-5}),
+        case("LoRA at 2e-4", config={"adapters": "lora", "learning_rate": 2e-4, "r": 8, "lora_alpha": 16}),
+        case("twice the upper end", config={"model_name_or_path": "roberta-large", "learning_rate": 6e-5}),
+        case("an unknown model", config={"model_name_or_path": "own", "learning_rate": 0.1}),
+    ]
+    not_enough = [case("no rate", config={"model_name_or_path": "roberta-large"})]
+
+
+def practice_of(run: Run) -> Practice | None:
+    """The row for this run, None where its kind cannot be told."""
+    names = " ".join(model_names(run)).lower()
+    adapters = uses_adapters(run)
+    if is_preference(run):
+        return PREFERENCE_LORA if adapters else PREFERENCE
+    if is_reinforcement(run):
+        return None if adapters else POLICY
+    if adapters:
+        return ADAPTERS
+    if SEQ2SEQS.search(names):
+        return SEQ2SEQ
+    if ENCODERS.search(names):
+        return LARGE_ENCODER if LARGE.search(names) else ENCODER
+    if (
+        DECODERS.search(names)
+        and not SMALL_DECODER.search(names)
+        and "pretrain" not in task_words(run).replace("-", "")
+    ):
+        return DECODER
+    return None
+
+
+def _adapter_scale(run: Run) -> float:
+    """lora_alpha / r against the usual, at least 1; 1 where either is not known."""
+    rank, alpha = count_of(run, "r"), number(plain(run, "lora_alpha"))
+    if not uses_adapters(run) or rank is None or alpha is None or "true" in written(plain(run, "use_rslora")).lower():
+        return 1.0
+    return max(1.0, alpha / rank / USUAL_LORA_SCALE)

@@ -1,0 +1,128 @@
+"""OPT003 warmup-longer-than-run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.look import known, written
+from holter.checks.optimisation._rate import intended_rate, last_step, planned_steps, warmup_steps
+from holter.checks.shape import point, shape
+from holter.checks.symptoms import number
+from holter.finding import Change, Evidence, Finding, Fix, Severity
+from holter.run import Run
+from holter.stages import Stage
+
+USUAL_SHARE = 0.1
+"""Warmup of about a tenth of the run, and rarely above, is common practice (BERT 1 %, T5 and RoBERTa 6-10 %)."""
+
+LONG_SHARE = 0.5
+"""Half of the run spent below the rate that was chosen is worth a remark."""
+
+REACHED = 0.5
+"""Share of the set rate. A run that ended below half of it never trained at what was set."""
+
+MIN_STEPS = 20
+"""Updates; a shorter log is the beginning of a run, not its end."""
+
+
+class WarmupLongerThanRun(Check):
+    """The warmup is longer than the run, so the learning rate never gets to its set value.
+
+    What it looks for: warmup_steps at or beyond the planned number of updates, or a logged rate that is still rising
+    at the end of the run and has reached less than half of the set one.
+
+    Why it hurts: the whole run trains at a fraction of the rate that was chosen; it converges slowly or not at all.
+
+    How to fix it: set warmup_steps to about a tenth of the planned updates, or use warmup_ratio.
+
+    When to ignore it: for the first part of a longer run.
+
+    Threshold: the length of the run itself; `LONG_SHARE` of it is noted.
+
+    Sources: Devlin et al. 2019, appendix A.2; Liu et al. 2019 (RoBERTa), table 10; Goyal et al. 2017, section 2.2.
+    """
+
+    code = "OPT003"
+    name = "warmup-longer-than-run"
+    title = "The warmup does not end before the run does"
+    severity = Severity.WARNING
+    stage = Stage.SCHEDULE
+    factor = "warmup_steps"
+    needs = Needs(any_of=(("warmup_steps",), ("warmup_ratio",)))
+
+    def detect(self, run: Run) -> Iterator[Finding]:
+        warm, planned = warmup_steps(run), planned_steps(run)
+        setting = known(run, "warmup_steps") or known(run, "warmup_ratio")
+        if setting is None or warm is None or warm < 1:
+            return
+        bound = _upper_bound(run)
+        if planned is None and bound is not None:
+            planned = bound[0]
+        if planned is None or warm < LONG_SHARE * planned:
+            return
+        evidence = [setting.evidence, *_evidence_of_length(run, planned), *_rate_reached(run)]
+        never = warm >= planned
+        fix = Fix(
+            summary=f"set warmup_steps to about {max(1, round(USUAL_SHARE * planned))}",
+            changes=(
+                Change(
+                    key="warmup_steps",
+                    old=setting.plain,
+                    new=max(1, round(USUAL_SHARE * planned)),
+                    file=setting.value.source.file,
+                ),
+            ),
+        )
+        share = f"{warm:g} warmup steps in a run of {planned:g}"
+        yield self.finding(
+            f"{share}: the learning rate never reaches its set value" if never else f"{share}: most of it is warmup",
+            evidence=evidence,
+            severity=Severity.WARNING if never else Severity.NOTE,
+            clues=clues(share, warmup_too_long=6.0 if never else 1.5, lr_too_high=-2 if never else 0),
+            fix=fix,
+        )
+
+    bad = [
+        case("longer than the run", config={"warmup_steps": 2000, "max_steps": 900}),
+        case("longer than an upper bound", config={"warmup_steps": 2000, "max_steps": "<2000"}),
+        case("counted from samples", config={"warmup_steps": 500, "train_samples": 1000, "num_train_epochs": 3,
+                                             "per_device_train_batch_size": 16}),
+        case("most of the run", config={"warmup_steps": 600, "max_steps": 1000}),
+    ]  # fmt: skip
+    good = [
+        case("a tenth", config={"warmup_steps": 100, "max_steps": 1000}),
+        case("a share", config={"warmup_ratio": 0.1, "max_steps": 1000}),
+        case("length not known", config={"warmup_steps": 4000}),
+    ]
+    not_enough = [case("no warmup", config={"max_steps": 1000})]
+
+
+def _upper_bound(run: Run) -> tuple[float, Evidence] | None:
+    """A length of the run that was only bounded from above in words, such as ``<2000`` or ``below 2000``."""
+    for name in ("max_steps", "total_steps", "num_training_steps"):
+        found = known(run, name)
+        words = "" if found is None else written(found.plain).lower().strip()
+        for prefix in ("<=", "<", "below", "under", "less than", "fewer than", "at most"):
+            value = number(words.removeprefix(prefix).strip()) if words.startswith(prefix) else None
+            if found is not None and value is not None and value > 0:
+                return value, found.evidence
+    return None
+
+
+def _evidence_of_length(run: Run, planned: float) -> list[Evidence]:
+    for name in ("max_steps", "total_steps", "num_training_steps", "train_samples"):
+        if (found := known(run, name)) is not None:
+            return [found.evidence]
+    return [Evidence(text=f"the run has {planned:g} updates")]
+
+
+def _rate_reached(run: Run) -> list[Evidence]:
+    """The highest rate that was logged, where it stayed below half of the set one to the end of the log."""
+    rate, wanted = run.series.get("learning_rate"), intended_rate(run)
+    if rate is None or wanted is None or not shape(rate).bins or (last_step(rate) or 0) < MIN_STEPS:
+        return []
+    last = len(rate) - 1
+    if rate[last] >= shape(rate).high and rate[last] < REACHED * wanted:
+        return [point(rate, last, f"still rising, {rate[last] / wanted:.0%} of the set {wanted:g}")]
+    return []
