@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from holter.diagnosis.result import Diagnosis, Next, RankedCause
+from holter.diagnosis.result import Diagnosis, Next, RankedCause, Verdict
 from holter.finding import Evidence, Finding, Fix, Severity
 from holter.reports.blocks import Bar, Bars, Block, Edit, Edits, Item, Items, Paragraph, Section, Table
-from holter.reports.wording import certainty, clip, count, listed, sentence, setting
+from holter.reports.wording import certainty, clip, count, lacking, listed, sentence, setting
 from holter.run import Source
 
 MOST_FILES = 200  # rows of the table of files; a folder of thousands is summed up after them
+MOST_FILES_BRIEF = 12  # as many as fit beside the answer on one screen
 
 
 def symptoms(diagnosis: Diagnosis) -> Section:
@@ -42,7 +43,8 @@ def evidence(diagnosis: Diagnosis) -> Section:
     blocks: list[Block] = [*_items(_evidence_items(first.evidence))]
     if first.against:
         blocks += [Paragraph(text="What speaks against it:"), *_items(_evidence_items(first.against))]
-    return Section(key="evidence", title="Evidence", blocks=tuple(blocks))
+    title = f"Evidence for {first.cause}" if diagnosis.verdict is Verdict.UNDETERMINED else "Evidence"
+    return Section(key="evidence", title=title, blocks=tuple(blocks))
 
 
 def excluded(diagnosis: Diagnosis) -> Section:
@@ -54,7 +56,8 @@ def excluded(diagnosis: Diagnosis) -> Section:
 def cause(diagnosis: Diagnosis) -> Section:
     """How the first cause works."""
     blocks = (Paragraph(text=diagnosis.causes[0].explanation),) if diagnosis.causes else ()
-    return Section(key="cause", title="Cause", blocks=blocks)
+    title = "Closest cause" if diagnosis.verdict is Verdict.UNDETERMINED else "Cause"
+    return Section(key="cause", title=title, blocks=blocks)
 
 
 def suspects(diagnosis: Diagnosis) -> Section:
@@ -78,11 +81,16 @@ def _bar(found: RankedCause) -> Bar:
 
 def fix(diagnosis: Diagnosis) -> Section:
     """The one change to make now."""
-    found = diagnosis.causes[0].fix if diagnosis.causes else _own_fix(diagnosis.findings)
+    found = _named_fix(diagnosis) if diagnosis.causes else _own_fix(diagnosis.findings)
     if found is None:
         return Section(key="fix", title="Fix", blocks=())
     changes = (Edits(edits=edits(found)),) if found.changes else ()
     return Section(key="fix", title="Fix", blocks=(Paragraph(text=sentence(found.summary), strong=True), *changes))
+
+
+def _named_fix(diagnosis: Diagnosis) -> Fix | None:
+    """The fix of the cause that was named; none while the cause is open, since it would be a guess."""
+    return diagnosis.causes[0].fix if diagnosis.causes and diagnosis.verdict is Verdict.FAULT else None
 
 
 def _own_fix(findings: Iterable[Finding]) -> Fix | None:
@@ -105,7 +113,7 @@ def edits(found: Fix) -> tuple[Edit, ...]:
 
 def expect(diagnosis: Diagnosis) -> Section:
     """What the run looks like once it is fixed."""
-    text = diagnosis.causes[0].expect if diagnosis.causes else ""
+    text = diagnosis.causes[0].expect if _named_fix(diagnosis) is not None else ""
     return Section(key="expect", title="After the fix", blocks=(Paragraph(text=sentence(text)),) if text else ())
 
 
@@ -125,13 +133,14 @@ def _next_item(step: Next) -> Item:
 def checklist(diagnosis: Diagnosis) -> Section:
     """The work that is left, as boxes to tick."""
     items: list[Item] = []
-    found = diagnosis.causes[0].fix if diagnosis.causes else None
+    found = _named_fix(diagnosis)
     if found is not None:
         items += [Item(text=_edit_line(edit)) for edit in edits(found)] or [Item(text=sentence(found.summary))]
     items += [_next_item(step) for step in diagnosis.next]
     if found is not None and diagnosis.causes[0].expect:
         items.append(Item(text=f"Run again and compare: {diagnosis.causes[0].expect}"))
-    return Section(key="checklist", title="Checklist", blocks=_items(tuple(items), "check"))
+    title = "To settle it" if diagnosis.verdict is Verdict.UNDETERMINED else "Checklist"
+    return Section(key="checklist", title=title, blocks=_items(tuple(items), "check"))
 
 
 def _edit_line(edit: Edit) -> str:
@@ -140,37 +149,44 @@ def _edit_line(edit: Edit) -> str:
     return f"Set {edit.key} to {edit.new}{where}{before}."
 
 
-def record(diagnosis: Diagnosis, names: Sequence[str] = ()) -> Section:
-    """What was read, what ran, what did not and why."""
+def record(diagnosis: Diagnosis, *, brief: bool = False) -> Section:
+    """What was read, what ran, what did not and why; ``brief`` sums up the files and the reasons."""
+    most = MOST_FILES_BRIEF if brief else MOST_FILES
     blocks: list[Block] = []
     if diagnosis.inputs:
-        rows = tuple((i.file, i.reader, clip(i.why)) for i in diagnosis.inputs[:MOST_FILES])
+        rows = tuple((i.file, i.reader, clip(i.why)) for i in diagnosis.inputs[:most])
         blocks.append(Table(columns=("file", "read as", "because"), rows=rows))
-    if len(diagnosis.inputs) > MOST_FILES:
-        blocks.append(Paragraph(text=f"And {count(len(diagnosis.inputs) - MOST_FILES, 'more file')}."))
+    if len(diagnosis.inputs) > most:
+        blocks.append(Paragraph(text=f"And {count(len(diagnosis.inputs) - most, 'more file')}."))
     gaps = tuple(Item(text=clip(f"{g.what}: {g.why}. {g.do}"), place=str(g.source)) for g in diagnosis.gaps)
     if gaps:
         blocks += [Paragraph(text="Could not be read:"), *_items(gaps)]
     ran = sorted({*diagnosis.passed, *(f.code for f in diagnosis.findings)})
     if ran:
         blocks.append(Paragraph(text=f"Checks that ran: {', '.join(ran)}."))
-    blocks += _skipped(diagnosis)
+    blocks += _skipped(diagnosis, brief)
     lead = tally(diagnosis)
     return Section(key="record", title="What was looked at", blocks=tuple(blocks), folded=True, lead=lead)
 
 
-def _skipped(diagnosis: Diagnosis) -> list[Block]:
+def _skipped(diagnosis: Diagnosis, brief: bool) -> list[Block]:
     """One line a reason: a hundred checks lack the same dozen things."""
     blocks: list[Block] = []
     for crashed, title in ((True, "Checks that failed (a fault of Holter):"), (False, "Checks that were skipped:")):
         reasons: dict[str, list[str]] = {}
         for one in diagnosis.skipped:
             if one.crashed is crashed:
-                reasons.setdefault(one.reason, []).append(one.code)
-        items = tuple(Item(label=", ".join(sorted(codes)), text=clip(why)) for why, codes in sorted(reasons.items()))
+                why = lacking(one.reason) if brief and not crashed else one.reason
+                reasons.setdefault(why, []).append(one.code)
+        items = tuple(_reason(clip(why), sorted(codes), brief) for why, codes in sorted(reasons.items()))
         if items:
             blocks += [Paragraph(text=title), *_items(items, "terms")]
     return blocks
+
+
+def _reason(why: str, codes: Sequence[str], brief: bool) -> Item:
+    joined = ", ".join(codes)
+    return Item(label=why, text=joined) if brief else Item(label=joined, text=why)
 
 
 def tally(diagnosis: Diagnosis) -> str:

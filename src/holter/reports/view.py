@@ -10,7 +10,7 @@ from holter.reports import sections as say
 from holter.reports.blocks import Section, View
 from holter.reports.charts import plots
 from holter.reports.clean import clean
-from holter.reports.wording import judgement, sentence
+from holter.reports.wording import certainty, judgement, sentence
 from holter.run import Run
 
 ORDER: dict[str, tuple[str, ...]] = {
@@ -26,7 +26,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "record",
     ),
 }
-UNSETTLED_FIRST = ("next", "suspects")
+UNSETTLED_FIRST = {"text": ("next", "suspects"), "html": ("checklist", "suspects"), "markdown": ()}
 """Where the cause is open, the measurement that would settle it is the answer."""
 PLOTTED = ("html",)
 
@@ -42,9 +42,10 @@ def build(diagnosis: Diagnosis, run: Run, form: str, extra: Sequence[Section] = 
     """
     cleaned = clean(diagnosis)
     order = [key for key in ORDER[form] if key != "record"]
-    if diagnosis.verdict is Verdict.UNDETERMINED and form == "text":
-        order = [*UNSETTLED_FIRST, *(key for key in order if key not in UNSETTLED_FIRST)]
+    if diagnosis.verdict is Verdict.UNDETERMINED:
+        order = [*UNSETTLED_FIRST[form], *(key for key in order if key not in UNSETTLED_FIRST[form])]
     made = {s.key: s for s in _sections(cleaned)}
+    made["record"] = say.record(cleaned, brief=form == "text")
     if form in PLOTTED:
         made["series"] = Section(key="series", title="The run", blocks=tuple(clean(plots(cleaned, run))))
     ordered = [*(made[key] for key in order if key in made), *clean(list(extra)), made["record"]]
@@ -59,7 +60,7 @@ def build(diagnosis: Diagnosis, run: Run, form: str, extra: Sequence[Section] = 
 
 
 def _sections(diagnosis: Diagnosis) -> list[Section]:
-    made = [say.notes(diagnosis), say.record(diagnosis)]
+    made = [say.notes(diagnosis)]
     if diagnosis.verdict is Verdict.HEALTHY:
         return made
     makers = (
@@ -85,7 +86,8 @@ def _summary(diagnosis: Diagnosis) -> tuple[str, ...]:
     if diagnosis.verdict is Verdict.FAULT and diagnosis.causes:
         return (judgement(diagnosis.causes[0]),)
     if diagnosis.verdict is Verdict.UNDETERMINED and diagnosis.causes:
-        return (f"Closest so far: {diagnosis.causes[0].title} ({diagnosis.causes[0].cause}).",)
+        first = diagnosis.causes[0]
+        return (f"Closest so far: {first.cause}, {certainty(first.confidence)}.",)
     return (sentence(say.tally(diagnosis)),)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -25,7 +26,7 @@ _CERTAINTY = (
     (0.90, "very likely"),
     (0.70, "likely"),
     (0.50, "more likely than not"),
-    (0.20, "possible"),
+    (0.10, "possible"),
     (0.0, "unlikely"),
 )
 
@@ -92,6 +93,17 @@ def sentence(text: str) -> str:
     first = text.split(maxsplit=1)[0].rstrip(",.:;")
     head = text[0].upper() + text[1:] if first.isalpha() and first.islower() else text
     return head if head[-1] in ".!?:…)" else f"{head}."
+
+
+def lacking(reason: str) -> str:
+    """What a skipped check lacked, in few enough kinds to be listed in a line each."""
+    series = re.match(r"needs \d+ logged (\S+) values", reason)
+    if series:
+        return f"too few {series[1]} values"
+    if re.match(r"needs (?:events|code|variants)\b", reason):
+        kinds = {"events": "messages in a log", "code": "source code", "variants": "table of several runs"}
+        return f"no {kinds[reason.split()[1].rstrip(',')]}"
+    return "settings or facts that nobody gave"
 
 
 def listed(words: Iterable[str], last: str = "and") -> str:
