@@ -27,14 +27,15 @@ def sniff(sample: Sample) -> Match | None:
 
 def read(sample: Sample) -> Run:
     """Metrics, settings and events of a log; a line that is too long or not text gives a `Gap`."""
-    from holter.readers.console.lines import Chunks, decode, segments
+    from holter.readers.console.lines import Chunks, decode, runs, segments
     from holter.readers.console.log import Log
 
     log, chunks = Log(sample.shown), Chunks(sample)
     for number, block in chunks:
-        if not log.take_dicts(number, block):
-            for at, text in segments(number, decode(block)):
-                log.take(at, text)
+        for first, piece in runs(number, block):
+            if not log.take_dicts(first, piece):
+                for at, text in segments(first, decode(piece)):
+                    log.take(at, text)
     run = log.finish()
     run.gaps.extend(chunks.gaps)
     return run

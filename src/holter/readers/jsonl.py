@@ -90,16 +90,14 @@ class Bad:
 
 
 def _objects(number: int, block: bytes, bad: Bad) -> Iterator[tuple[int, list[Any]]]:
-    lines = block.split(b"\n")
-    if not lines[-1].strip():
-        lines.pop()
-    bad.lines = number + len(lines) - 1
-    if b"\n\n" not in block and b"\n\r\n" not in block:
-        whole = _array(lines)
-        if whole is not None and len(whole) == len(lines):
-            yield number, whole
-            return
-    for offset, line in enumerate(lines):
+    block = block.rstrip(b"\n")
+    count = block.count(b"\n") + 1
+    bad.lines = number + count - 1
+    whole = _array(block)
+    if whole is not None and len(whole) == count:
+        yield number, whole
+        return
+    for offset, line in enumerate(block.split(b"\n")):
         stripped = line.strip()
         if not stripped:
             continue
@@ -110,12 +108,12 @@ def _objects(number: int, block: bytes, bad: Bad) -> Iterator[tuple[int, list[An
             bad.add(number + offset)
 
 
-def _array(lines: list[bytes]) -> list[Any] | None:
+def _array(block: bytes) -> list[Any] | None:
     try:
-        found = orjson.loads(b"[" + b",".join(lines) + b"]")
+        found = orjson.loads(b"[" + block.replace(b"\n", b",") + b"]")
     except orjson.JSONDecodeError:
         return None
-    return found if isinstance(found, list) and all(type(entry) is dict for entry in found) else None
+    return found if list(map(type, found)).count(dict) == len(found) else None
 
 
 def _add(rows: Rows, number: int, entries: list[Any]) -> None:

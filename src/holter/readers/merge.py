@@ -21,7 +21,7 @@ def merge(parts: Iterable[Run]) -> Run:
         for series in _training_loss([*part.series.values(), *part.other_series]):
             candidates.setdefault(series.name, []).append(series)
     for name, found in candidates.items():
-        believed = max(found, key=_fullness)
+        believed = max(found, key=_fullness) if len(found) > 1 else found[0]
         whole.series[name] = believed
         whole.other_series.extend(series for series in found if series is not believed)
     return whole

@@ -10,6 +10,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from operator import itemgetter, lt
 from typing import Any
 
 from holter.names import metric_name, normal, series_name
@@ -121,7 +123,10 @@ class Rows:
             entries: the rows in order.
             first: 1-based line or entry of the first; the others follow one by one.
         """
-        shapes = [tuple(entry) if type(entry) is dict else () for entry in entries]
+        if list(map(type, entries)).count(dict) == len(entries):
+            shapes = list(map(tuple, entries))
+        else:
+            shapes = [tuple(entry) if type(entry) is dict else () for entry in entries]
         if shapes and shapes.count(shapes[0]) == len(shapes):
             self._add_shape(shapes[0], entries, range(first, first + len(entries)))
             return
@@ -144,7 +149,7 @@ class Rows:
         if plan.epoch_at < 0:
             plan.epochs.extend(array("d", [NAN]) * len(lines))
         for at, key in enumerate(keys):
-            self._extend(plan, at, [entry[key] for entry in entries], start)
+            self._extend(plan, at, list(map(itemgetter(key), entries)), start)
         if plan.totals:
             self._total(plan, entries[0], lines[0])
 
@@ -286,6 +291,8 @@ def _in_order(pieces: list[Series]) -> Series:
 
 
 def _restarts(loss: Series) -> Iterator[Event]:
+    if not any(map(lt, islice(loss.steps, 1, None), loss.steps)):
+        return
     for index in range(1, len(loss)):
         before, now = loss.steps[index - 1], loss.steps[index]
         if now < before:

@@ -12,6 +12,7 @@ from holter.run import Gap
 
 CHUNK_BYTES = 1 << 20
 MAX_LINE_BYTES = 4 << 20  # longest line a person or a tool prints on purpose; the rest of a longer one is left out
+SHORT_RUN = 16  # fewer printed dicts in a row are read one by one
 MAX_SEGMENT = 20_000  # characters of one message looked at; longer ones are dumps of data
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-_]|[\x08\x00]")
@@ -137,6 +138,27 @@ def _split(data: bytes) -> Iterator[tuple[int, bytes]]:
         yield number, data[at:cut]
         number += data.count(b"\n", at, cut)
         at = cut
+
+
+def runs(number: int, block: bytes) -> Iterator[tuple[int, bytes]]:
+    """A block cut where printed dicts begin and end, so that many in a row can be read at once."""
+    if block.count(b"\n{'") < SHORT_RUN:
+        yield number, block
+        return
+    lines = block.split(b"\n")
+    flags = [line.startswith(b"{'") and line.endswith(b"}") for line in lines]
+    start = 0
+    for at in range(1, len(lines) + 1):
+        if at == len(lines) or (flags[at] != flags[at - 1] and not _in_short_run(flags, at, start)):
+            yield number + start, b"\n".join(lines[start:at]) + (b"\n" if flags[start] else b"")
+            start = at
+
+
+def _in_short_run(flags: list[bool], at: int, start: int) -> bool:
+    """Whether the lines from ``at`` on are too few of a kind, or those before, to be worth a piece of their own."""
+    if flags[at]:
+        return not all(flags[at : at + SHORT_RUN]) or len(flags) - at < SHORT_RUN
+    return not all(flags[start:at])
 
 
 def decode(block: bytes) -> str:
