@@ -48,7 +48,7 @@ _SCHEDULES = {
     "linearlr": "linear",
 }
 _DTYPE_SETTINGS = frozenset({"torch_dtype", "bnb_4bit_compute_dtype"})
-_LISTS = frozenset({"target_modules", "modules_to_save", "architectures", "layers_to_transform"})
+_TEXTS = frozenset({"target_modules", "modules_to_save", "architectures", "layers_to_transform", "cuda_visible_devices"})
 _NO_IS_A_WORD = frozenset({"eval_strategy", "save_strategy", "logging_strategy", "mixed_precision"})
 _NONE_IS_A_WORD = frozenset({"bias"})
 _ADAPTERS = {"full": "none", "freeze": "none", "false": "none", "": "none"}
@@ -84,7 +84,7 @@ def _from_text(name: str, text: str) -> Any:
         return _ADAPTERS.get(text.lower(), text.lower())
     if text.lower() in ("none", "null", "~"):
         return text.lower() if name in _NONE_IS_A_WORD else None
-    if name in _LISTS or name.startswith("versions."):
+    if name in _TEXTS or name.startswith("versions."):
         return text
     return number(text)
 
@@ -122,6 +122,8 @@ def derived(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield "world_size", value
     elif name == "betas" and isinstance(value, list) and len(value) == 2:
         yield from (("adam_beta1", value[0]), ("adam_beta2", value[1]))
+    elif name == "model_name_or_path" and re.fullmatch(r"[A-Z]\w*(For[A-Z]|Model|LMHead)\w*", str(value)):
+        yield "architectures", value
     elif name == "framework" and str(value).upper() == "FSDP":
         yield "strategy", "FSDP"
 

@@ -16,6 +16,7 @@ READERS: tuple[str, ...] = (
     "settings_toml",
     "requirements",
     "script",
+    "shell",
     "console_log",
 )
 
