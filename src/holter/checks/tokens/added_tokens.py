@@ -1,0 +1,115 @@
+"""TOK008 added-tokens-without-rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.look import adapters_on, call_text, calls, is_off, is_on, known, plain, seen, switched_on, written
+from holter.checks.messages import ERRORS, find, phrase, quote
+from holter.finding import Change, Finding, Fix, Severity
+from holter.run import Call, Run
+from holter.stages import Stage
+
+EXISTING = re.compile(r"(eos|unk|bos|sep|cls|mask)_token\b")
+"""A token the tokenizer already has: giving it a second role adds no row."""
+
+TABLES = re.compile(r"embed|wte|lm_head|shared|all", re.I)
+DEVICE_ERROR = phrase("cuda * error", *ERRORS)
+INDEX_ERROR = phrase("index * out of", *ERRORS)
+ADDED = ("added_tokens", "tokens_added", "num_added_tokens", "new_tokens", "num_new_tokens")
+
+
+class AddedTokensWithoutRows(Check):
+    """What it looks for
+        Tokens that are added to the tokenizer while the embedding table is not resized, or is resized under adapters
+        that neither train nor save the new rows.
+
+    Why it hurts
+        An id without a row stops the run, on a GPU with an unnamed error. A row that stays random and frozen feeds
+        noise to the model at each such token.
+
+    How to fix it
+        ``model.resize_token_embeddings(len(tokenizer))``; with adapters
+        ``modules_to_save=["embed_tokens", "lm_head"]`` or ``trainable_token_indices``.
+
+    When to ignore it
+        When the table has spare rows (padded to a multiple of 64) that cover the new ids.
+
+    Threshold
+        None.
+
+    Sources
+        transformers' documentation of ``add_tokens``; PEFT's guide to new tokens.
+    """
+
+    code = "TOK008"
+    name = "added-tokens-without-rows"
+    title = "Added tokens have no trained embedding rows"
+    severity = Severity.WARNING
+    stage = Stage.FORWARD
+    needs = Needs(any_of=(("code",), *((name,) for name in ADDED)))
+    bad = (
+        case("not resized", files={"a.py": "tokenizer.add_tokens(['<x>'])\ntrainer.train()\n"}),
+        case("frozen", config={"r": 8, "target_modules": ["q_proj"]}, facts={"num_added_tokens": 4}),
+    )
+    good = (
+        case(
+            "resized", files={"a.py": "tokenizer.add_tokens(['<x>'])\nmodel.resize_token_embeddings(len(tokenizer))\n"}
+        ),
+        case("saved", config={"r": 8, "modules_to_save": ["embed_tokens", "lm_head"]}, facts={"num_added_tokens": 4}),
+    )
+    not_enough = (case("nothing was added", config={"r": 8}),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """Rows first; if they are there, whether they are trained."""
+        added = [c for c in calls(run, "add_tokens", "add_special_tokens") if _adds(c)]
+        counted = next((k for name in ADDED if (k := known(run, name)) is not None and not is_off(k.plain)), None)
+        resized = any(True for _ in calls(run, "resize_token_embeddings")) or switched_on(
+            run, "resize_token_embeddings"
+        )
+        if added and not resized:
+            yield self._missing(run, added)
+        elif (added or counted is not None) and adapters_on(run) is not None and not _trained(run):
+            evidence = [seen(c) for c in added] or ([counted.evidence] if counted is not None else [])
+            yield self.finding(
+                "tokens are added under adapters that do not train the embedding table",
+                evidence=evidence,
+                clues=clues("new rows stay as they were initialised", new_tokens_frozen=5, head_not_trained_or_saved=1),
+                fix=Fix(
+                    summary="Add the embedding table and the output layer to modules_to_save.",
+                    changes=(Change(key="modules_to_save", new=["embed_tokens", "lm_head"]),),
+                ),
+            )
+
+    def _missing(self, run: Run, added: list[Call]) -> Finding:
+        failed = [*find(run, DEVICE_ERROR), *find(run, INDEX_ERROR)]
+        return self.finding(
+            "tokens are added to the tokenizer, and the embedding table is not resized",
+            evidence=[*(seen(c) for c in added), *(quote(s) for s in failed[:1])],
+            clues=clues("added tokens without resize_token_embeddings", embeddings_not_resized=7 if failed else 4.5),
+            severity=Severity.ERROR if failed else Severity.WARNING,
+            fix=Fix(summary="Call model.resize_token_embeddings(len(tokenizer)) after adding tokens."),
+        )
+
+
+def _adds(call: Call) -> bool:
+    text = call_text(call).split("(", 1)[1]
+    given = call.args[0] if call.args else next(iter(call.kwargs.values()), None)
+    values = given.values() if isinstance(given, dict) else [given]
+    return not all(EXISTING.search(written(value)) for value in values) and "special_tokens=False" not in text
+
+
+def _trained(run: Run) -> bool:
+    return any(_names_table(value) for value in _saved(run)) or is_on(plain(run, "embeddings_trainable"))
+
+
+def _saved(run: Run) -> Iterator[object]:
+    for name in ("modules_to_save", "target_modules", "trainable_token_indices"):
+        yield plain(run, name)
+
+
+def _names_table(value: object) -> bool:
+    items = value if isinstance(value, list) else [value]
+    return any(item is not None and (not isinstance(item, str) or TABLES.search(item) is not None) for item in items)

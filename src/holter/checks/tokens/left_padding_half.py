@@ -1,0 +1,88 @@
+"""TOK005 left-padding-gives-nan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.context import Compute, precision
+from holter.checks.look import known, plain, switched_on, written
+from holter.checks.symptoms import nonfinite, number
+from holter.finding import Change, Finding, Fix, Severity
+from holter.run import Run
+from holter.stages import Stage
+
+MASKED_ROWS = ("fully_masked_rows", "rows_without_visible_key", "all_masked_rows")
+
+
+class LeftPaddingGivesNan(Check):
+    """What it looks for
+        Padding on the left in half precision or with a fused kernel, beside a NaN; or measured rows of the attention
+        mask in which no key is visible.
+
+    Why it hurts
+        The first positions of a left-padded row see nothing but padding. A softmax over nothing is 0/0, or, with two
+        masks added, minus infinity less minus infinity: NaN, which the next layer spreads over the whole row.
+
+    How to fix it
+        Pad on the right for training; or a dtype or kernel that leaves such rows finite (``eager``, bf16).
+
+    When to ignore it
+        When the NaN stays after padding on the right.
+
+    Threshold
+        None: it takes the NaN, or a measured row.
+
+    Sources
+        Discussions of fully masked rows in PyTorch's scaled_dot_product_attention and in transformers.
+    """
+
+    code = "TOK005"
+    name = "left-padding-gives-nan"
+    title = "Rows of the attention mask with no visible key"
+    severity = Severity.ERROR
+    stage = Stage.FORWARD
+    needs = Needs(any_of=(("padding_side",), *((name,) for name in MASKED_ROWS)))
+    bad = (
+        case("nan", config={"padding_side": "left", "torch_dtype": "float16"}, facts={"loss": float("nan")}),
+        case("measured", facts={"fully_masked_rows": 12}),
+    )
+    good = (
+        case("right", config={"padding_side": "right", "torch_dtype": "float16"}, facts={"loss": float("nan")}),
+        case("left in bf16", config={"padding_side": "left", "bf16": True}, series={"loss": [2.0, 1.9]}),
+    )
+    not_enough = (case("side not said", config={"fp16": True}),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """Measured rows, else the combination of settings with the NaN."""
+        rows = known(run, *MASKED_ROWS)
+        if rows is not None and (number(rows.plain) or 0) > 0:
+            yield self.finding(
+                f"{written(rows.plain)} query rows see no key",
+                evidence=[rows.evidence],
+                clues=clues("query rows without a visible key", fully_masked_attention_nan=8, padding_side=2),
+            )
+            return
+        side, symptom = known(run, "padding_side"), nonfinite(run)
+        said_nan = symptom is not None or "nan" in written(plain(run, "observed") or plain(run, "logits") or "").lower()
+        if side is None or written(side.plain).lower() != "left":
+            return
+        found = precision(run)
+        fused = written(plain(run, "attn_implementation") or "").lower() in ("sdpa", "flash_attention_2")
+        if found.compute is not Compute.FP16 and not fused and switched_on(run, "flash_attention") is None:
+            return
+        evidence = [side.evidence, *([found.says] if found.says is not None else [])]
+        yield self.finding(
+            "batches are padded on the left in half precision or with a fused kernel",
+            evidence=[*evidence, *([symptom] if symptom is not None else [])],
+            clues=clues(
+                "left padding leaves rows without a visible key",
+                padding_side=4 if said_nan else 1.5,
+                fully_masked_attention_nan=3.5 if said_nan else 1,
+            ),
+            severity=Severity.ERROR if said_nan else Severity.NOTE,
+            fix=Fix(
+                summary="Pad on the right for training, or use eager attention in bf16.",
+                changes=(Change(key="padding_side", old="left", new="right"),),
+            ),
+        )

@@ -1,0 +1,89 @@
+"""TOK013 mask-covers-padding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.look import Known, calls, is_on, known, plain, written
+from holter.checks.symptoms import number
+from holter.finding import Finding, Fix, Severity
+from holter.run import Run
+from holter.stages import Stage
+
+ON_PADDING = (
+    "attention_mask_on_padding",
+    "attention_mask_all_ones",
+    "mask_all_ones",
+    "padding_attended",
+    "attended_padding_fraction",
+    "attended_padding",
+)
+ABSENT = ("attention_mask", "attention_mask_given", "has_attention_mask", "attention_mask_passed")
+DECODERS = ("causal", "gpt", "llama", "qwen", "mistral", "gemma", "opt", "bloom", "decoder")
+
+
+class MaskCoversPadding(Check):
+    """What it looks for
+        Measured or written facts that padding positions have mask 1, or that no mask is passed.
+
+    Why it hurts
+        Real tokens attend to padding: the result of a sample depends on how long its neighbours are.
+
+    How to fix it
+        Mask 0 on padding, and the mask passed to the model.
+
+    When to ignore it
+        Causal attention with padding on the right: nothing real sees the padding. That is no finding.
+
+    Threshold
+        Any padding that is attended to.
+
+    Sources
+        transformers' glossary on attention masks.
+    """
+
+    code = "TOK013"
+    name = "mask-covers-padding"
+    title = "Padding is attended to"
+    severity = Severity.WARNING
+    stage = Stage.COLLATE
+    needs = Needs(any_of=tuple((name,) for name in (*ON_PADDING, *ABSENT)))
+    bad = (
+        case("ones", facts={"attention_mask_on_padding": 1}),
+        case("not passed", facts={"attention_mask": "none", "padding_side": "left"}),
+    )
+    good = (
+        case("zeros", facts={"attention_mask_on_padding": 0}),
+        case("causal, right", facts={"attention_mask": "none", "padding_side": "right", "attention": "causal"}),
+    )
+    not_enough = (case("not measured"),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """Silent where a causal mask hides right padding anyway."""
+        if _harmless(run):
+            return
+        for name in ON_PADDING:
+            found = known(run, name)
+            if found is not None and (is_on(found.plain) and (number(found.plain) or 1.0) > 0):
+                yield self._found("padding positions have attention mask 1", found)
+                return
+        for name in ABSENT:
+            found = known(run, name)
+            if found is not None and written(found.plain).lower() in ("none", "false", "missing", "no", "not passed"):
+                yield self._found("no attention mask is passed to the model", found)
+                return
+
+    def _found(self, message: str, found: Known) -> Finding:
+        return self.finding(
+            message,
+            evidence=[found.evidence],
+            clues=clues(message, attention_mask_missing=7),
+            fix=Fix(summary="Pass the tokenizer's attention_mask, which is 0 on padding."),
+        )
+
+
+def _harmless(run: Run) -> bool:
+    words = " ".join(written(plain(run, n) or "") for n in ("attention", "architectures", "model_type")).lower()
+    causal = any(word in words for word in DECODERS) or any("CausalLM" in c.name for c in calls(run, "from_pretrained"))
+    return causal and written(plain(run, "padding_side") or "").lower() == "right"

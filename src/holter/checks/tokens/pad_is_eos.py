@@ -1,0 +1,115 @@
+"""TOK002 pad-is-eos."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.look import Known, calls, is_on, known, plain, seen, written
+from holter.checks.messages import holds
+from holter.finding import Evidence, Finding, Fix, Severity
+from holter.run import Expression, Run
+from holter.stages import Stage
+
+NEVER_STOPS = (
+    "never stops",
+    "does not stop",
+    "doesn't stop",
+    "not stop generating",
+    "keeps generating",
+    "until max_new_tokens",
+    "until max_length",
+    "never generates eos",
+    "does not generate eos",
+    "no eos",
+    "endless",
+    "repeats itself",
+    "generates until",
+    "won't stop",
+    "never ends",
+)
+MASKING = ("DataCollatorForLanguageModeling", "DataCollatorForSeq2Seq", "DataCollatorForCompletionOnlyLM")
+EOS = re.compile(r"\beos_token(_id)?\b")
+
+
+class PadIsEos(Check):
+    """What it looks for
+        Padding token and end token with one id, beside a collator that masks padding by its id, or beside a note that
+        generation does not end.
+
+    Why it hurts
+        Where labels are masked by comparing ids with the pad id, the end token is masked too, so it is never learnt:
+        the model does not stop.
+
+    How to fix it
+        A padding token of its own (``<pad>``, or a reserved token), or mask labels by position, not by id.
+
+    When to ignore it
+        Where labels are masked by the attention mask, or packed. On its own this is a note.
+
+    Threshold
+        None.
+
+    Sources
+        DataCollatorForLanguageModeling in transformers; public reports of models that never stop.
+    """
+
+    code = "TOK002"
+    name = "pad-is-eos"
+    title = "Padding and end token are the same"
+    severity = Severity.NOTE
+    stage = Stage.COLLATE
+    needs = Needs(any_of=(("code",), ("pad_token_id",), ("tokenizer.pad_token",), ("tokenizer.pad_token_id",)))
+    bad = (
+        case("same id", config={"pad_token_id": 2, "eos_token_id": 2}),
+        case("set in a script", files={"a.py": "tokenizer.pad_token = tokenizer.eos_token\n"}),
+    )
+    good = (
+        case("own id", config={"pad_token_id": 0, "eos_token_id": 2}),
+        case("own token", config={"tokenizer.pad_token": "<pad>", "tokenizer.eos_token": "</s>"}),
+    )
+    not_enough = (case("not said", config={"eos_token_id": 2}),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """A note alone; an error where generation is said not to end."""
+        same = list(_same(run))
+        if not same:
+            return
+        endless = next((words for words in NEVER_STOPS if holds(run, words)), None)
+        collator = next(iter(calls(run, *MASKING)), None)
+        bits = 2.0 + (4.5 if endless else 0.0) + (1.5 if collator is not None and not _masked_words(collator) else 0.0)
+        yield self.finding(
+            "padding and end token have one id, so masking padding also masks the end token",
+            evidence=[*same, *([seen(collator)] if collator is not None else [])],
+            clues=clues("pad and eos share an id", pad_equals_eos=bits),
+            severity=Severity.ERROR if endless else Severity.NOTE,
+            fix=Fix(summary="Give the tokenizer a padding token of its own and resize the embeddings if it is new."),
+        )
+
+
+def _masked_words(call: object) -> bool:
+    return is_on(getattr(call, "kwargs", {}).get("mlm", False))
+
+
+def _same(run: Run) -> Iterable[Evidence]:
+    for pad_name, eos_name in (
+        ("pad_token_id", "eos_token_id"),
+        ("tokenizer.pad_token_id", "tokenizer.eos_token_id"),
+        ("tokenizer.pad_token", "tokenizer.eos_token"),
+        ("generation.pad_token_id", "generation.eos_token_id"),
+    ):
+        pad, eos = known(run, pad_name), known(run, eos_name)
+        if pad is not None and pad.plain is not None and (_is_eos(pad) or (eos is not None and eos.plain == pad.plain)):
+            yield pad.evidence
+    for code in run.code:
+        for assignment in code.assignments:
+            value = written(assignment.value) if isinstance(assignment.value, Expression) else ""
+            if re.search(r"\bpad_token(_id)?$", assignment.target) and EOS.search(value):
+                yield Evidence(text=f"{assignment.target} = {value}", source=assignment.source)
+    if is_on(plain(run, "pad_equals_eos")):
+        yield Evidence(text="pad_equals_eos is true")
+
+
+def _is_eos(pad: Known) -> bool:
+    return isinstance(pad.plain, str) and EOS.search(pad.plain) is not None

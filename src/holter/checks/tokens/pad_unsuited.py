@@ -1,0 +1,114 @@
+"""TOK003 pad-token-unsuited."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.look import Known, known, written
+from holter.checks.symptoms import number
+from holter.finding import Clue, Finding, Fix, Severity
+from holter.run import Expression, Run, Value
+from holter.stages import Stage
+
+OF_ANOTHER_KIND = re.compile(r"vision|image|video|audio|fim_|\bmask\b|tool", re.I)
+"""Tokens at which a model puts pictures, sound or gaps; it does not expect them as padding."""
+
+UNKNOWN = re.compile(r"<unk>|\[unk\]|unk_token", re.I)
+
+
+class PadTokenUnsuited(Check):
+    """What it looks for
+        A padding token that the model gives another meaning (picture, gap, mask), one beyond the embedding table or
+        below 0, or different padding ids in tokenizer, model and generation settings.
+
+    Why it hurts
+        Padding positions are then read as content, or a classification head finds the last token by an id that is not
+        the one the batch was padded with and reads a padding position.
+
+    How to fix it
+        One padding token, the same in ``tokenizer``, ``model.config`` and ``generation_config``, which the model
+        ignores.
+
+    When to ignore it
+        ``<unk>`` as padding is safe while unknown text is rare: a note.
+
+    Threshold
+        None.
+
+    Sources
+        Public reports of vision padding tokens in text fine-tunes; classification heads in transformers.
+    """
+
+    code = "TOK003"
+    name = "pad-token-unsuited"
+    title = "The padding token is one the model gives a meaning"
+    severity = Severity.WARNING
+    stage = Stage.COLLATE
+    needs = Needs(any_of=(("code",), ("pad_token_id",), ("tokenizer.pad_token",), ("tokenizer.pad_token_id",)))
+    bad = (
+        case("picture", config={"tokenizer.pad_token": "<|vision_pad|>"}),
+        case("beyond the table", config={"pad_token_id": 32000, "vocab_size": 32000}),
+        case("two ids", config={"pad_token_id": 1, "tokenizer.pad_token_id": 0}),
+    )
+    good = (
+        case("own token", config={"tokenizer.pad_token": "<pad>", "pad_token_id": 0, "vocab_size": 32000}),
+        case("same id", config={"pad_token_id": 0, "tokenizer.pad_token_id": 0}),
+    )
+    not_enough = (case("not said", config={"vocab_size": 32000}),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """Meaning of the token, then range, then agreement."""
+        yield from self._meaning(run)
+        yield from self._range(run)
+        yield from self._agreement(run)
+
+    def _meaning(self, run: Run) -> Iterator[Finding]:
+        for found in _tokens(run):
+            text = written(found.plain)
+            if OF_ANOTHER_KIND.search(text):
+                yield self._found(f"the padding token is {text}", [found], 6.0, Severity.WARNING)
+            elif UNKNOWN.search(text):
+                yield self._found(f"the padding token is {text}", [found], 2.0, Severity.NOTE)
+
+    def _range(self, run: Run) -> Iterator[Finding]:
+        pad, size = known(run, "pad_token_id", "tokenizer.pad_token_id"), known(run, "vocab_size")
+        amount = None if pad is None else number(pad.plain)
+        rows = None if size is None else number(size.plain)
+        if pad is not None and amount is not None and (amount < 0 or (rows is not None and amount >= rows)):
+            beyond = [pad, *([size] if size is not None and amount >= 0 else [])]
+            extra = (Clue(cause="embeddings-not-resized", bits=4, why="the pad id has no row"),) if amount >= 0 else ()
+            yield self._found(f"the padding id {amount:g} has no embedding row", beyond, 5.0, Severity.WARNING, extra)
+
+    def _agreement(self, run: Run) -> Iterator[Finding]:
+        model, tokenizer = known(run, "pad_token_id"), known(run, "tokenizer.pad_token_id")
+        if model is None or tokenizer is None:
+            return
+        ids = (number(model.plain), number(tokenizer.plain))
+        if None not in ids and ids[0] != ids[1]:
+            text = f"the model's padding id is {ids[0]:g}, the tokenizer's {ids[1]:g}"
+            yield self._found(text, [model, tokenizer], 4.0, Severity.WARNING)
+
+    def _found(
+        self, message: str, found: list[Known], bits: float, severity: Severity, extra: tuple[Clue, ...] = ()
+    ) -> Finding:
+        return self.finding(
+            message,
+            evidence=[k.evidence for k in found],
+            clues=[*clues(message, pad_token_wrong=bits), *extra],
+            severity=severity,
+            fix=Fix(summary="Use one padding token that the model ignores, the same in tokenizer and model."),
+        )
+
+
+def _tokens(run: Run) -> Iterator[Known]:
+    for name in ("tokenizer.pad_token", "pad_token"):
+        found = known(run, name)
+        if found is not None and isinstance(found.plain, (str, Expression)):
+            yield found
+            return
+    for code in run.code:
+        for assignment in code.assignments:
+            if assignment.target.endswith("pad_token") and isinstance(assignment.value, Expression):
+                yield Known(name=assignment.target, value=Value(value=assignment.value.text, source=assignment.source))

@@ -1,0 +1,138 @@
+"""TOK006 special-tokens-twice."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.look import calls, is_off, known, plain, seen, written
+from holter.checks.messages import QUOTE_LENGTH, fold, quote, statements
+from holter.checks.symptoms import number
+from holter.finding import Evidence, Finding, Fix, Severity
+from holter.run import Expression, Run
+from holter.stages import Stage
+
+TWICE = re.compile(
+    r"<s>\s*<s>|<bos>\s*<bos>|<\|begin_of_text\|>\s*<\|begin_of_text\|>|\[cls\]\s*\[cls\]|</s>\s*</s>\s*$"
+    r"|<\|im_start\|>\s*<\|im_start\|>|<\|endoftext\|>\s*<\|endoftext\|>\s*\S|double bos|two bos"
+    r"|bos twice|duplicate bos|prompt also starts with a bos"
+)
+START = re.compile(r"bos_token(_id)?$|\bbos$|begin_of_text")
+FIRST_IDS = frozenset({1, 2, 101, 128000, 151643})
+"""Ids of begin markers in common tokenizers (Llama 1-2 and Mistral, Gemma, BERT, Llama 3, Qwen); any other id only
+counts when the settings name it as ``bos_token_id``."""
+
+PIECES = ("input_ids", "token_ids", "tokens", "decoded", "decoded_input", "text", "prompt")
+
+
+class SpecialTokensTwice(Check):
+    """What it looks for
+        A begin marker that stands twice: in decoded text, in a list of ids, in a list that code joins, or a chat
+        template whose text is tokenised again with special tokens.
+
+    Why it hurts
+        The model never saw such a start. Quality falls a little, and differently in training and in use.
+
+    How to fix it
+        ``add_special_tokens=False`` when tokenising text that a chat template made; one begin marker per sequence.
+
+    When to ignore it
+        When several documents are packed into one sequence.
+
+    Threshold
+        Two markers in a row, or two in one joined list.
+
+    Sources
+        transformers' guide to chat templates; warnings of inference servers.
+    """
+
+    code = "TOK006"
+    name = "special-tokens-twice"
+    title = "A begin marker stands twice"
+    severity = Severity.WARNING
+    stage = Stage.TOKENIZE
+    needs = Needs(any_of=(("events",), ("code",), ("facts",)))
+    bad = (
+        case("decoded", facts={"decoded": "<s><s> Translate this"}),
+        case("ids", config={"bos_token_id": 7}, facts={"input_ids": [7, 7, 512, 9]}),
+        case("joined", files={"a.py": "ids = [bos_token, prompt, bos_token, answer]\n"}),
+    )
+    good = (
+        case("once", facts={"decoded": "<s> Translate this"}),
+        case("ids", config={"bos_token_id": 7}, facts={"input_ids": [7, 512, 7, 9]}),
+    )
+    not_enough = (case("nothing was seen", config={"bos_token_id": 7}),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """What was seen first, then what the code would do."""
+        found = [*_decoded(run), *_ids(run), *_joined(run)]
+        if found:
+            yield self._found("a begin marker stands twice", found, 7.0, Severity.WARNING)
+            return
+        again = list(_tokenised_again(run))
+        if again:
+            message = "text made by a chat template is tokenised with special tokens again"
+            yield self._found(message, again, 3.0, Severity.NOTE)
+
+    def _found(self, message: str, evidence: list[Evidence], bits: float, severity: Severity) -> Finding:
+        return self.finding(
+            message,
+            evidence=evidence,
+            clues=clues(message, double_special_tokens=bits),
+            severity=severity,
+            fix=Fix(summary="Keep one begin marker: pass add_special_tokens=False where the template adds it."),
+        )
+
+
+def _decoded(run: Run) -> Iterator[Evidence]:
+    for statement in statements(run):
+        if TWICE.search(statement.folded):
+            yield quote(statement)
+            return
+
+
+def _ids(run: Run) -> Iterator[Evidence]:
+    begin = number(plain(run, "bos_token_id", "tokenizer.bos_token_id"))
+    for name in PIECES:
+        for value in run.facts.get(name, ()):
+            first = value.value[:2] if isinstance(value.value, list) else []
+            if len(first) == 2 and first[0] == first[1] and (first[0] == begin or first[0] in FIRST_IDS):
+                yield Evidence(text=f"{name} starts with {first[0]}, {first[1]}", source=value.source)
+
+
+def _joined(run: Run) -> Iterator[Evidence]:
+    for code in run.code:
+        for assignment in code.assignments:
+            items = assignment.value if isinstance(assignment.value, list) else []
+            texts = [fold(item.text) if isinstance(item, Expression) else str(item) for item in items]
+            if sum(1 for text in texts if START.search(text)) > 1:
+                shown = f"{assignment.target} = [{', '.join(texts)}]"
+                yield Evidence(text=shown[:QUOTE_LENGTH], source=assignment.source)
+            elif isinstance(assignment.value, Expression) and _repeats(assignment.value.text):
+                yield Evidence(
+                    text=f"{assignment.target} = {assignment.value.text}"[:QUOTE_LENGTH], source=assignment.source
+                )
+
+
+def _repeats(text: str) -> bool:
+    """``bos + prompt + bos + answer`` in one sum or concatenation."""
+    return (
+        len(re.findall(r"\bbos(?:_token)?(?:_id)?\b", text)) > 1
+        and ("+" in text or "cat(" in text)
+        and " if " not in text
+    )
+
+
+def _tokenised_again(run: Run) -> Iterator[Evidence]:
+    templated = [c for c in calls(run, "apply_chat_template") if is_off(c.kwargs.get("tokenize", True))]
+    if not templated or known(run, "add_special_tokens") is not None:
+        return
+    for call in calls(run, "tokenizer", "tok", "encode"):
+        special = call.kwargs.get("add_special_tokens", True)
+        if call.order > templated[0].order and not is_off(special) and not isinstance(special, Expression):
+            yield seen(templated[0])
+            yield seen(call)
+            return
+    if written(plain(run, "dataset_text_field") or "") == "text" and any(True for _ in calls(run, "SFTTrainer")):
+        yield seen(templated[0])

@@ -1,0 +1,84 @@
+"""TOK010 tokenizer-forms-differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.finding import Evidence, Finding, Fix, Severity
+from holter.run import Run
+from holter.stages import Stage
+
+PAIRS = (("fast", "slow"),)
+OF_TOKENS = ("id", "tok", "encod", "vocab")
+
+
+class TokenizerFormsDiffer(Check):
+    """What it looks for
+        Ids or tokens that two forms of a tokenizer gave for the same text (fast and slow, old and new version) and
+        that differ.
+
+    Why it hurts
+        What is trained with one form and used with the other is read as other text. Masking code that counts tokens
+        of parts and of the whole goes wrong too.
+
+    How to fix it
+        One form throughout; set ``use_fast`` and ``legacy`` where the tokenizer is loaded.
+
+    When to ignore it
+        When only spelling of tokens differs, not ids.
+
+    Threshold
+        Any difference.
+
+    Sources
+        transformers' notes on legacy and fast forms of SentencePiece tokenizers.
+    """
+
+    code = "TOK010"
+    name = "tokenizer-forms-differ"
+    title = "Two forms of the tokenizer give different ids"
+    severity = Severity.ERROR
+    stage = Stage.TOKENIZE
+    needs = Needs(any_of=(("facts",), ("variants",)))
+    bad = (
+        case("ids", facts={"fast_ids": [1, 5, 9], "slow_ids": [1, 5, 29, 9]}),
+        case("rows", variants=[{"use_fast": True, "input_ids": [4, 8]}, {"use_fast": False, "input_ids": [4, 7, 8]}]),
+    )
+    good = (
+        case("same ids", facts={"fast_ids": [1, 5, 9], "slow_ids": [1, 5, 9]}),
+        case("another pair", facts={"fast_steps": 3, "slow_steps": 4}),
+    )
+    not_enough = (case("nothing was measured"),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """Pairs among facts, then rows of a table."""
+        found = [*_pairs(run), *_rows(run)]
+        if found:
+            yield self.finding(
+                "two forms of the tokenizer give different results for the same text",
+                evidence=found,
+                clues=clues("two forms of one tokenizer disagree", tokenizer_fast_slow_mismatch=8, template_mismatch=1),
+                fix=Fix(summary="Load the tokenizer with the same use_fast and legacy settings everywhere."),
+            )
+
+
+def _pairs(run: Run) -> Iterator[Evidence]:
+    for name, values in run.facts.items():
+        for left, right in PAIRS:
+            other = run.fact(name.replace(left, right)) if left in name else None
+            if other is None or not any(word in name.lower() for word in OF_TOKENS):
+                continue
+            if other.value != values[0].value:
+                yield Evidence(text=f"{name} is {values[0].value}", source=values[0].source)
+                yield Evidence(text=f"{name.replace(left, right)} is {other.value}", source=other.source)
+
+
+def _rows(run: Run) -> Iterator[Evidence]:
+    rows = [row for row in run.variants if "use_fast" in row or "tokenizer" in row]
+    for name in {key for row in rows for key in row if any(word in key.lower() for word in ("ids", "tokens"))}:
+        seen = [(row, row[name]) for row in rows if name in row]
+        if len(seen) > 1 and any(value.value != seen[0][1].value for _, value in seen):
+            for _, value in seen:
+                yield Evidence(text=f"{name} is {value.value}", source=value.source)
+            return
