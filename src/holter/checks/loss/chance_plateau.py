@@ -1,0 +1,150 @@
+"""LOS005 loss-stays-at-chance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.context import count_of, has_plain_loss
+from holter.checks.loss._course import steps_restart
+from holter.checks.optimisation.rate_above_practice import practice_of
+from holter.checks.shape import Shape, point, shape, updates_before
+from holter.checks.symptoms import finite
+from holter.finding import Clue, Finding, Severity
+from holter.run import Run, Series
+from holter.stages import Stage
+
+NEAR_CHANCE = 0.03
+"""Relative distance from ln(classes) that counts as chance: the scatter of a mean over a few hundred samples."""
+
+ENOUGH_STEPS = 200
+"""Updates after which a fine-tune of a pre-trained encoder has left chance, also with warmup."""
+
+MIN_POINTS = 8
+"""Log lines; a plateau needs a course."""
+
+COARSE_POINTS = 2
+"""Log lines that do when each stands for a hundred updates and more."""
+
+COARSE_WINDOW = 100
+"""Updates."""
+
+FLAT = 0.05
+"""Relative fall from the first tenth to the last that counts as nothing learnt."""
+
+MOST_CLASSES = 5
+"""Without num_labels only the chance levels of two to five classes are recognised: ln 2 = 0.693 to ln 5 = 1.609. More
+levels would lie so close together that any flat loss would match one."""
+
+
+class LossStaysAtChance(Check):
+    """The training loss stays at the loss of guessing.
+
+    What it looks for: a loss within 3 % of ln(number of classes) from beginning to end, after enough updates. Without
+    num_labels, the levels of two to five classes.
+
+    Why it hurts: the model gives the same answer to every input. A rate that was too high in the first steps can leave
+    it in that state for good; a head that is not trained, frozen weights or shuffled labels look the same.
+
+    How to fix it: lower the rate three to ten times, add warmup, and check that the head is trained.
+
+    When to ignore it: in preference training, where ln 2 is the normal start, and in the first warmup.
+
+    Threshold: `NEAR_CHANCE` over at least `ENOUGH_STEPS` updates.
+
+    Sources: cross-entropy of a uniform guess is ln(classes); Mosbach et al. 2021, figure 2, on failed fine-tunes.
+    """
+
+    code = "LOS005"
+    name = "loss-stays-at-chance"
+    title = "The loss stays at the level of guessing"
+    severity = Severity.WARNING
+    stage = Stage.LOSS
+    needs = Needs(series={"loss": COARSE_POINTS})
+
+    def detect(self, run: Run) -> Iterator[Finding]:
+        loss = run.series["loss"]
+        found = shape(loss)
+        if not has_plain_loss(run) or not found.bins or found.nonfinite or steps_restart(loss):
+            return
+        classes = _chance(run, found)
+        updates = loss.steps[-1]
+        if classes is None or not updates >= ENOUGH_STEPS or not _enough_points(loss):
+            return
+        moved = found.head - found.tail > FLAT * found.head or _evaluation_learns(run, classes)
+        level = math.log(classes)
+        span = f"{found.head:.3f} to {found.tail:.3f}"
+        yield self.finding(
+            f"The loss stays near ln({classes}) = {level:.3f} over {updates:.0f} updates ({span})",
+            evidence=[point(loss, 0), point(loss, len(loss) - 1)],
+            step=updates_before(loss, len(loss) - 1),
+            severity=Severity.NOTE if moved or len(loss) < MIN_POINTS else Severity.WARNING,
+            clues=list(_clues(run)) if not moved else (),
+        )
+
+    bad = [
+        case("three classes", series={"loss": [1.13, 1.12, 1.10, 1.11] * 10},
+             steps=[25 * i for i in range(1, 41)]),
+        case("known classes", config={"num_labels": 20}, series={"loss": [3.01, 2.99, 3.0, 2.98] * 4},
+             steps=[50 * i for i in range(1, 17)]),
+        case("two coarse lines, a note", series={"loss": [0.706, 0.695]}, steps=[500, 1000]),
+    ]  # fmt: skip
+    good = [
+        case("leaves it", series={"loss": [1.10, 1.0, 0.8, 0.6] * 3}, steps=[50 * i for i in range(1, 13)]),
+        case("not a chance level", series={"loss": [1.25] * 12}, steps=[50 * i for i in range(1, 13)]),
+        case("preference training", config={"task": "dpo"}, series={"loss": [0.69] * 12},
+             steps=[50 * i for i in range(1, 13)]),
+        case("still warming up", series={"loss": [1.10] * 12}),
+    ]  # fmt: skip
+    not_enough = [case("one point", series={"loss": [1.1]})]
+
+
+def _chance(run: Run, found: Shape) -> int | None:
+    """The number of classes at whose chance level the loss begins and ends."""
+    labels = count_of(run, "num_labels")
+    candidates = [labels] if labels is not None else range(2, MOST_CLASSES + 1)
+    for count in candidates:
+        level = math.log(count) if count >= 2 else 0.0
+        middles = sorted(b.middle for b in found.bins)
+        middle = middles[len(middles) // 2]
+        if level and all(math.isclose(v, level, rel_tol=NEAR_CHANCE) for v in (found.tail, middle)):
+            low = middles[len(middles) // 10]
+            return count if low > level * (1 - 2 * NEAR_CHANCE) else None
+    return None
+
+
+def _enough_points(loss: Series) -> bool:
+    return len(loss) >= MIN_POINTS or loss.steps[-1] / len(loss) >= COARSE_WINDOW
+
+
+def _evaluation_learns(run: Run, classes: int) -> bool:
+    """Whether the evaluation loss ends clearly below chance, or a metric clearly above it."""
+    held_out = run.series.get("eval_loss")
+    if (
+        held_out is not None
+        and shape(held_out).bins
+        and shape(held_out).low < math.log(classes) * (1 - 2 * NEAR_CHANCE)
+    ):
+        return True
+    accuracy = run.series.get("eval_accuracy")
+    return accuracy is not None and bool(shape(accuracy).bins) and shape(accuracy).high > 1.2 / classes + 0.05
+
+
+def _clues(run: Run) -> Iterator[Clue]:
+    why = "one answer for all inputs, as after steps that were too large"
+    yield from clues(why, lr_too_high=3.0, seed_instability=2.0, warmup_missing=1.0, head_not_trained_or_saved=1.0)
+    yield from clues(
+        "nothing moves", no_trainable_params=0.5, lr_too_low=0.5, lr_zero=0.5, adapter_targets_unmatched=0.5
+    )
+    practice = practice_of(run)
+    rate = run.series.get("learning_rate")
+    if rate is not None and shape(rate).bins:
+        high = shape(rate).high
+        if practice is None and high >= 5e-4:
+            yield from clues(f"a rate of {high:g} is far above the 1e-5 to 1e-4 of fine-tuning", lr_too_high=2.0)
+        if 0.0 < high <= 1e-6:
+            yield from clues(f"a rate of {high:g} hardly moves anything", lr_too_low=3.0, lr_too_high=-3)
+    norm = finite(run, "grad_norm")
+    if norm is None and "grad_norm" in run.series:
+        yield from clues("the gradient norm is 0.0 or not finite", no_trainable_params=2.0, lr_too_high=-1)

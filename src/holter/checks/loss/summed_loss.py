@@ -1,0 +1,111 @@
+"""LOS002 loss-above-any-vocabulary."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.context import count_of, family, has_plain_loss, uniform_loss
+from holter.checks.loss._course import steps_restart
+from holter.checks.shape import Shape, point, shape, updates_before
+from holter.finding import Clue, Finding, Severity
+from holter.run import Run
+from holter.stages import Stage
+
+LARGEST_VOCABULARY = 262_144
+"""Rows of the largest embedding tables in wide use; ln of it is 12.5 nats."""
+
+FRESH_HEAD = 6.5
+"""Times the uniform guess at which a freshly initialised untied head may start (T5: 38.8 against 5.95, measured)."""
+
+STARTS_HIGH = ("mT5", "T5", "UMT5", "ByT5", "Flan-T5", "LongT5", "T5 (small)")
+"""Families whose first losses of 20 to 40 are normal, since the head is not tied or not scaled."""
+
+NOTHING_LEARNT = 0.05
+"""Relative fall over the log below which nothing was learnt; the scatter of a mean loss is of that order."""
+
+SUMMED = 3.0
+"""Times the uniform guess. Below it an unlucky start may explain a level; a sum over tokens is far higher."""
+
+
+class LossAboveAnyVocabulary(Check):
+    """The loss is above the uniform guess over any vocabulary, all along.
+
+    What it looks for: a loss whose lowest level is above ln of the vocabulary (of the largest in use where it is not
+    known), or that starts several times above it. Nothing learnt besides makes it a fault, otherwise a note.
+
+    Why it hurts: a mean cross-entropy above the uniform guess is worse than not looking at the input. A level that is
+    tens of times higher is a sum, over tokens, micro-batches or processes, and not a mean: then the effective learning
+    rate depends on the length of the batch.
+
+    How to fix it: take the mean over counted tokens, and divide by gradient_accumulation_steps once.
+
+    When to ignore it: for losses that are not cross-entropies, and for freshly initialised T5 heads that fall quickly.
+
+    Threshold: `SUMMED` times ln of the vocabulary, `FRESH_HEAD` times for families whose head starts high.
+
+    Sources: cross-entropy of a uniform guess is ln(classes); first losses of T5 as measured on small models.
+    """
+
+    code = "LOS002"
+    name = "loss-above-any-vocabulary"
+    title = "The loss is above the uniform guess all along"
+    severity = Severity.WARNING
+    stage = Stage.LOSS
+    needs = Needs(series={"loss": 3})
+
+    def detect(self, run: Run) -> Iterator[Finding]:
+        loss = run.series["loss"]
+        found = shape(loss)
+        if not has_plain_loss(run) or not found.bins or found.nonfinite or found.zeros or steps_restart(loss):
+            return
+        known = uniform_loss(run)
+        uniform = known[0] if known is not None else math.log(LARGEST_VOCABULARY)
+        row = family(run)
+        times = FRESH_HEAD if row is not None and row.name in STARTS_HIGH else SUMMED
+        if found.high >= 1000.0 or found.head < min(times, _summed_at_start(run)) * uniform:
+            return
+        stuck = _learnt_nothing(found)
+        of = known[1] if known is not None else "ln of the largest vocabulary"
+        yield self.finding(
+            f"The loss starts at {found.head:.4g}, {found.head / uniform:.2g} times {of} ({uniform:.3g})"
+            + (
+                f", and is still {found.tail:.4g}: summed, and nothing is learnt" if stuck else ": summed, not averaged"
+            ),
+            evidence=[point(loss, 0), point(loss, len(loss) - 1)],
+            step=updates_before(loss, 0) or 0,
+            severity=Severity.WARNING if stuck else Severity.NOTE,
+            clues=list(_clues(run, stuck)),
+        )
+
+    bad = [
+        case("a sum that stays", series={"loss": [87.1, 86.9, 86.8, 86.5, 86.0]}),
+        case("a sum that falls, a note", series={"loss": [174.0, 140.0, 120.0, 107.0]}),
+        case("known classes", series={"loss": [9.0, 8.9, 9.0, 8.9]}, config={"num_labels": 9}),
+    ]
+    good = [
+        case("from scratch", series={"loss": [10.8, 9.0, 8.0, 7.5]}),
+        case("a fresh T5 head", series={"loss": [29.7, 26.3, 20.0]}, config={"model_name_or_path": "google/mt5-small"}),
+        case("one high first line", series={"loss": [21.5, 9.0, 3.0, 2.0]}, config={"vocab_size": 32000}),
+    ]
+    not_enough = [case("two points", series={"loss": [87.0, 86.0]})]
+
+
+def _summed_at_start(run: Run) -> float:
+    """With accumulation known, a start of that many times the guess is a sum over micro-batches already."""
+    accumulation = count_of(run, "gradient_accumulation_steps")
+    return max(SUMMED, float(accumulation)) if accumulation is not None and accumulation > 1 else FRESH_HEAD
+
+
+def _learnt_nothing(found: Shape) -> bool:
+    return found.head - found.tail < NOTHING_LEARNT * found.head
+
+
+def _clues(run: Run, stuck: bool) -> Iterator[Clue]:
+    accumulation = count_of(run, "gradient_accumulation_steps")
+    bits = 1.0 if accumulation == 1 else 3.5
+    yield from clues("no mean cross-entropy is this high; a sum is", grad_accum_loss_scale=bits, lr_too_high=0.5)
+    yield from clues("no mean cross-entropy is this high; a sum is", labels_not_masked=0.5, weights_loaded_wrong=1.0)
+    if stuck:
+        yield from clues("and it does not move", lr_too_low=1.0, no_trainable_params=0.5)

@@ -1,0 +1,99 @@
+"""LOS003 train-and-eval-loss-differ-by-a-factor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from statistics import median
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.context import count_of, has_plain_loss
+from holter.checks.look import known
+from holter.checks.shape import at_step, point, shape
+from holter.finding import Finding, Severity
+from holter.run import Run
+from holter.stages import Stage
+
+TOLERANCE = 0.15
+"""Relative. Train and evaluation loss of the same model on like data agree to some ten per cent early in a run."""
+
+MIN_EVALUATIONS = 2
+"""Evaluations that all have to show the ratio; one alone may be chance."""
+
+SMALLEST = 3
+"""Factors below three are within what dropout, label smoothing or an easier held-out set explain."""
+
+
+class TrainEvalFactor(Check):
+    """Training and evaluation loss differ by a whole factor that the set-up has.
+
+    What it looks for: a ratio of training loss to evaluation loss of the same step that is close to
+    gradient_accumulation_steps, to the number of processes, or to their product, at each evaluation.
+
+    Why it hurts: the training loss is summed where the evaluation is averaged. Clip limits, comparisons and, under SGD,
+    the steps themselves are off by the factor.
+
+    How to fix it: divide the training loss once by the accumulation steps, or set model_accepts_loss_kwargs to False.
+
+    When to ignore it: when the two are different losses by design.
+
+    Threshold: `TOLERANCE` around a factor of at least `SMALLEST`, at `MIN_EVALUATIONS` evaluations and more.
+
+    Sources: transformers ``Trainer.training_step`` and ``evaluation_loop`` (the latter averages per sample).
+    """
+
+    code = "LOS003"
+    name = "train-and-eval-loss-differ-by-a-factor"
+    title = "Training loss over evaluation loss is the accumulation factor"
+    severity = Severity.WARNING
+    stage = Stage.LOSS
+    needs = Needs(series={"loss": 2, "eval_loss": MIN_EVALUATIONS}, config=["gradient_accumulation_steps"])
+
+    def detect(self, run: Run) -> Iterator[Finding]:
+        loss, held_out = run.series["loss"], run.series["eval_loss"]
+        if not has_plain_loss(run) or shape(loss).nonfinite or shape(held_out).nonfinite:
+            return
+        ratios = []
+        for index, value in enumerate(held_out):
+            train = at_step(loss, held_out.steps[index])
+            if value > 0.0 and math.isfinite(train):
+                ratios.append(train / value)
+        accumulation, world = count_of(run, "gradient_accumulation_steps") or 1, count_of(run, "world_size") or 1
+        match = _match(ratios, accumulation, world)
+        if match is None:
+            return
+        setting = known(run, "gradient_accumulation_steps")
+        yield self.finding(
+            f"loss / eval_loss is {median(ratios):.3g} at every evaluation, close to {match[1]} = {match[0]}",
+            evidence=[point(loss, 0), point(held_out, 0), *([setting.evidence] if setting is not None else [])],
+            clues=clues("the ratio equals a factor of the set-up", grad_accum_loss_scale=5.0, overfitting=-3),
+        )
+
+    bad = [
+        case("accumulation of eight", config={"gradient_accumulation_steps": 8},
+             series={"loss": [16.4, 14.2, 12.1], "eval_loss": [2.0, 1.8, 1.6]}),
+    ]  # fmt: skip
+    good = [
+        case("no factor", config={"gradient_accumulation_steps": 8},
+             series={"loss": [2.1, 1.9, 1.7], "eval_loss": [2.0, 1.8, 1.6]}),
+        case("the other way round", config={"gradient_accumulation_steps": 8},
+             series={"loss": [0.25, 0.2, 0.1], "eval_loss": [2.0, 1.8, 1.6]}),
+        case("no accumulation", config={"gradient_accumulation_steps": 1},
+             series={"loss": [16.4, 14.2, 12.1], "eval_loss": [2.0, 1.8, 1.6]}),
+    ]  # fmt: skip
+    not_enough = [case("no evaluation", config={"gradient_accumulation_steps": 8}, series={"loss": [16.4, 14.2]})]
+
+
+def _match(ratios: list[float], accumulation: int, world: int) -> tuple[int, str] | None:
+    """The factor that all ratios are close to, and its name."""
+    if len(ratios) < MIN_EVALUATIONS:
+        return None
+    names = {
+        accumulation * world: "gradient_accumulation_steps x processes",
+        world: "the number of processes",
+        accumulation: "gradient_accumulation_steps",
+    }
+    for factor, name in names.items():
+        if factor >= SMALLEST and all(math.isclose(r, factor, rel_tol=TOLERANCE) for r in ratios):
+            return factor, name
+    return None
