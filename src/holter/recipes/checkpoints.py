@@ -78,7 +78,7 @@ def latest_whole(run_dir: Path) -> tuple[Path, list[tuple[Path, str]]]:
     Raises:
         ReadError: there is none.
     """
-    damaged = []
+    damaged: list[tuple[Path, str]] = []
     for checkpoint in reversed(checkpoints(run_dir)):
         fault = fault_of(checkpoint)
         if not fault:

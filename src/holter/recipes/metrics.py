@@ -49,7 +49,8 @@ class TranslationMetrics:
 
     def scores(self, produced: Sequence[str], wanted: Sequence[str]) -> dict[str, float]:
         """BLEU, chrF++ and their geometric mean of texts against one reference each."""
-        from sacrebleu.metrics import BLEU, CHRF
+        from sacrebleu.metrics.bleu import BLEU
+        from sacrebleu.metrics.chrf import CHRF
 
         bleu, chrf = BLEU(), CHRF(word_order=2)
         references = [list(wanted)]
@@ -101,7 +102,7 @@ class ClassMetrics:
         self.table = sorted(
             (
                 (
-                    self.classes[c],
+                    self.classes[int(c)],
                     int(self.train_counts[c]),
                     int(present[c]),
                     float(hits[c] / max(said[c], 1)),

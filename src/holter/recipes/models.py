@@ -53,18 +53,18 @@ def _build(settings: Settings, tokenizer: Tokenizer, classes: tuple[str, ...]) -
     vocab_size = _rounded(len(tokenizer))
     if settings.is_classification:
         labels = {"num_labels": len(classes), **ids}
-        config = transformers.Qwen3Config(vocab_size=vocab_size, **(sizes | labels))
-        return transformers.Qwen3ForSequenceClassification(config)
+        qwen = transformers.Qwen3Config(vocab_size=vocab_size, **(sizes | labels))
+        return transformers.Qwen3ForSequenceClassification(qwen)
     shape = {
         "feed_forward_proj": "gated-gelu",
         "tie_word_embeddings": False,
         "decoder_start_token_id": ids["pad_token_id"],
     }
     if settings.recipe == "runyoro":
-        config = transformers.MT5Config(vocab_size=vocab_size, **(shape | sizes | ids))
-        return transformers.MT5ForConditionalGeneration(config)
-    config = transformers.T5Config(vocab_size=vocab_size, **(shape | sizes | ids))
-    return transformers.T5ForConditionalGeneration(config)
+        mt5 = transformers.MT5Config(vocab_size=vocab_size, **(shape | sizes | ids))
+        return transformers.MT5ForConditionalGeneration(mt5)
+    t5 = transformers.T5Config(vocab_size=vocab_size, **(shape | sizes | ids))
+    return transformers.T5ForConditionalGeneration(t5)
 
 
 def _rounded(tokens: int) -> int:

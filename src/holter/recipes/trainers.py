@@ -157,18 +157,18 @@ class _Stable:
         )
 
 
-class StableTrainer(_Stable, Trainer):
+class StableTrainer(_Stable, Trainer):  # type: ignore[misc]
     """For classifiers."""
 
 
-class StableSeq2SeqTrainer(_Stable, Seq2SeqTrainer):
+class StableSeq2SeqTrainer(_Stable, Seq2SeqTrainer):  # type: ignore[misc]
     """For models that generate."""
 
     def prediction_step(self, model: Any, inputs: Any, prediction_loss_only: bool, *args: Any, **kwargs: Any) -> Any:
         """The library's step; where it generates, it takes the loss from the model, so the count is added here."""
         given = inputs.get("labels")
-        result = super().prediction_step(model, inputs, prediction_loss_only, *args, **kwargs)
-        generates = self.args.predict_with_generate and not prediction_loss_only
+        result: Any = super().prediction_step(model, inputs, prediction_loss_only, *args, **kwargs)
+        generates = self.settings.training.predict_with_generate and not prediction_loss_only
         if generates and self.token_mean is not None and given is not None and result[0] is not None:
             counted = (given != IGNORED).sum()
             self.token_mean.add(result[0].detach().float().cpu() * counted.cpu(), counted)

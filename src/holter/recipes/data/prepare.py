@@ -49,8 +49,9 @@ def prepare(raw: dict[str, Dataset], settings: Settings) -> Parts:
         kept[name] = _without_empty(part, settings)
         dropped[name] = len(part) - len(kept[name])
     train, evaluation = _two_parts(kept, settings)
-    train, evaluation = _plant(_limit(train, settings.data.train_samples), settings), evaluation
-    classes, unseen = (), {}
+    train = _plant(_limit(train, settings.data.train_samples), settings)
+    classes: tuple[str, ...] = ()
+    unseen: dict[str, int] = {}
     if settings.is_classification:
         classes = _classes(train, settings)
         evaluation, unseen = _seen_only(evaluation, classes, settings)
