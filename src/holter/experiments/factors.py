@@ -67,7 +67,7 @@ def _rows(
 
 _TABLE = [
     *_rows("framework and loop", Stage.LOSS, "framework model_accepts_loss_kwargs average_tokens_across_devices"),
-    *_rows("framework and loop", Stage.LOSS, "label_smoothing_factor loss_type beta loss_normalisation"),
+    *_rows("framework and loop", Stage.LOSS, "label_smoothing_factor loss_type beta loss_normalisation class_weights"),
     *_rows("framework and loop", Stage.LOG, "num_train_epochs max_steps", through_updates=True),
     *_rows("optimizer", Stage.UPDATE, "optim learning_rate weight_decay adam_beta1 adam_beta2", through_updates=True),
     *_rows("optimizer", Stage.UPDATE, "adam_epsilon optim_args optim_target_modules", through_updates=True),
@@ -76,13 +76,21 @@ _TABLE = [
     *_rows("gradient and loss scaling", Stage.LOSS, "gradient_accumulation_steps world_size", changes_samples=True),
     *_rows("gradient and loss scaling", Stage.CLIP, "max_grad_norm", through_updates=True),
     *_rows("gradient and loss scaling", Stage.UNSCALE, "loss_scale initial_scale_power loss_scale_window hysteresis"),
-    *_rows("precision", Stage.FORWARD, "fp16 bf16 precision torch_dtype tf32 load_in_8bit load_in_4bit autocast"),
+    *_rows(
+        "precision",
+        Stage.FORWARD,
+        "fp16 bf16 precision torch_dtype tf32 load_in_8bit load_in_4bit autocast fp16_activations mixed_precision",
+    ),
     *_rows("precision", Stage.EVAL, "fp16_full_eval bf16_full_eval"),
     *_rows("precision", Stage.UNSCALE, "fp16_opt_level half_precision_backend"),
     *_rows("adapters", Stage.FORWARD, "adapters r lora_alpha lora_dropout target_modules modules_to_save use_rslora"),
     *_rows("adapters", Stage.FORWARD, "layers_to_transform layers_pattern bias task_type init_lora_weights use_dora"),
-    *_rows("model", Stage.FORWARD, "model_name_or_path model_type architectures num_labels vocab_size head_std"),
-    *_rows("model", Stage.FORWARD, "initializer_range attn_implementation pad_token_id eos_token_id problem_type"),
+    *_rows("model", Stage.FORWARD, "model_name_or_path model_type architectures num_labels vocab_size head_init_std"),
+    *_rows(
+        "model",
+        Stage.FORWARD,
+        "initializer_range attn_implementation pad_token_id eos_token_id problem_type model_pad_token_id",
+    ),
     *_rows("model", Stage.BACKWARD, "gradient_checkpointing gradient_checkpointing_kwargs"),
     *_rows("data and loader", Stage.TOKENIZE, "max_length max_source_length max_target_length", changes_samples=True),
     *_rows("data and loader", Stage.TOKENIZE, "truncation_side chat_template add_special_tokens", changes_samples=True),
@@ -92,7 +100,12 @@ _TABLE = [
         "data and loader", Stage.DATA, "seed data_seed train_file dataset_name group_by_length", changes_samples=True
     ),
     *_rows("data and loader", Stage.DATA, "train_sampling_strategy packing train_samples", changes_samples=True),
-    *_rows("data and loader", Stage.DATA, "class_weights balanced_sampling dataloader_drop_last", changes_samples=True),
+    *_rows(
+        "data and loader",
+        Stage.DATA,
+        "balanced_sampling dataloader_drop_last constant_label shuffle_labels eval_samples",
+        changes_samples=True,
+    ),
     *_rows("environment", Stage.FORWARD, "deepspeed_stage fsdp torch_compile"),
     *_rows("environment", Stage.EVAL, "per_device_eval_batch_size"),
     *_rows("environment", Stage.EVAL, "eval_steps eval_strategy", inert=True),
