@@ -1,0 +1,139 @@
+"""DIS002 same-samples-on-ranks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.look import calls, seen, written
+from holter.checks.messages import Statement, quote, said, statements
+from holter.checks.symptoms import number
+from holter.finding import Evidence, Finding, Fix, Severity
+from holter.run import Run
+from holter.stages import Stage
+
+RANK = re.compile(
+    r"\bcuda:(\d+)|\brank[ =:_]*(\d+)|\[rank(\d+)\]|\bgpu[ =:_]*(\d+)|\blocal_rank[ =:]*(\d+)|\bdevice[ =:]*(\d+)"
+)
+ITEMS = re.compile(
+    r"\b(?:batch|ids?|indices|index|sample\w*|input_ids|text|filenames?|files|paths?)\b[ =:]*(\[.*\]|\(.*\)|\{.*\})"
+)
+PER_RANK = re.compile(r"rank[_ ]?(\d+)", re.I)
+OF_DATA = re.compile(r"batch|ids|sample|indices|data", re.I)
+SHARDING = (
+    "DistributedSampler",
+    "prepare",
+    "Trainer",
+    "Seq2SeqTrainer",
+    "SFTTrainer",
+    "split_dataset_by_node",
+    "shard",
+)
+FEWEST = 2
+"""Pairs of processes with the same batch before it counts: one may be chance in a tiny set."""
+
+SMALL_SET = 64
+"""Rows below which one equal pair is already telling, as both hold the same ids."""
+
+
+class SameSamplesOnRanks(Check):
+    """What it looks for
+        Processes that print or measure the same samples in the same step, or a distributed script whose loader has no
+        sampler that divides the data.
+
+    Why it hurts
+        Every process computes the same gradient: N cards do the work of one, and an epoch does not use up the data.
+
+    How to fix it
+        ``DistributedSampler``, or let Accelerate or the Trainer prepare the loader; give each process its shard of a
+        streamed set.
+
+    When to ignore it
+        When processes share one sample on purpose (tensor or sequence parallelism).
+
+    Threshold
+        Two equal batches, or one when there is only one to compare.
+
+    Sources
+        PyTorch's documentation of DistributedSampler.
+    """
+
+    code = "DIS002"
+    name = "same-samples-on-ranks"
+    title = "Processes train on the same samples"
+    severity = Severity.ERROR
+    stage = Stage.DATA
+    needs = Needs(any_of=(("events",), ("code",), ("facts",)))
+    bad = (
+        case(
+            "printed",
+            events=[said("rank 0 ids [4, 9]", "message"), said("rank 1 ids [4, 9]", "message")],
+        ),
+        case("measured", facts={"sample_ids_rank0": [1, 2], "sample_ids_rank1": [1, 2]}),
+    )
+    good = (
+        case("apart", events=[said("rank 0 ids [4, 9]", "message"), said("rank 1 ids [5, 8]", "message")]),
+        case("measured", facts={"sample_ids_rank0": [1, 2], "sample_ids_rank1": [3, 4]}),
+    )
+    not_enough = (case("nothing"),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """What was seen, else what the script lacks."""
+        same = [*_printed(run), *_measured(run)]
+        if same:
+            yield self._found("processes work on the same samples", same[:4], 8.0, Severity.ERROR)
+            return
+        loader = _loader(run)
+        if loader is not None:
+            message = "the model is wrapped for several processes, but the loader has no sampler that divides the data"
+            yield self._found(message, [loader], 4.0, Severity.WARNING)
+
+    def _found(self, message: str, evidence: Sequence[Evidence], bits: float, severity: Severity) -> Finding:
+        return self.finding(
+            message,
+            evidence=evidence,
+            clues=clues("samples are not divided among processes", ddp_duplicate_data=bits),
+            severity=severity,
+            fix=Fix(summary="Use a DistributedSampler, or let Accelerate or the Trainer prepare the loader."),
+        )
+
+
+def _printed(run: Run) -> list[Evidence]:
+    """Equal batches printed by two processes next to each other."""
+    seen_by: list[tuple[str, str, Statement]] = []
+    for statement in statements(run):
+        rank, items = RANK.search(statement.folded), ITEMS.search(statement.folded)
+        if rank is not None and items is not None:
+            who = next(group for group in rank.groups() if group is not None)
+            seen_by.append((who, RANK.sub("", items.group(1)), statement))
+    pairs = [(a, b) for a, b in pairwise(seen_by) if a[0] != b[0]]
+    equal = [(a, b) for a, b in pairs if a[1] == b[1] and any(ch.isdigit() for ch in a[1])]
+    if not equal or (len(equal) < FEWEST and len(pairs) > 1) or len(equal) * 2 < len(pairs):
+        return []
+    return [quote(s) for pair in equal for _, _, s in pair]
+
+
+def _measured(run: Run) -> Iterator[Evidence]:
+    groups: dict[str, list[tuple[object, Evidence]]] = {}
+    for name, values in run.facts.items():
+        if PER_RANK.search(name) and OF_DATA.search(name):
+            evidence = Evidence(text=f"{name} is {written(values[0].value)}", source=values[0].source)
+            groups.setdefault(PER_RANK.sub("rank", name), []).append((values[0].value, evidence))
+    for members in groups.values():
+        if len(members) > 1 and all(value == members[0][0] for value, _ in members):
+            yield from (evidence for _, evidence in members)
+    share = run.fact("rank_sample_overlap") or run.fact("duplicate_samples_across_ranks")
+    if share is not None and (number(share.value) or float(share.value is True)) > 0:
+        yield Evidence(text=f"samples shared by processes: {written(share.value)}", source=share.source)
+
+
+def _loader(run: Run) -> Evidence | None:
+    wrapped = any(True for _ in calls(run, "DistributedDataParallel", "DDP"))
+    if not wrapped or any(True for _ in calls(run, *SHARDING)):
+        return None
+    for call in calls(run, "DataLoader"):
+        if not any("sampler" in key for key in call.kwargs):
+            return seen(call)
+    return None

@@ -1,0 +1,67 @@
+"""EVL003 evaluation-in-half."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.look import known, switched_on
+from holter.checks.symptoms import EVAL_LOSSES, TRAIN_LOSSES, finite, nonfinite
+from holter.finding import Change, Finding, Fix, Severity
+from holter.run import Run
+from holter.stages import Stage
+
+LOWER = ("fp16_full_eval", "eval_fp16", "half_precision_eval", "eval_half")
+
+
+class EvaluationInHalf(Check):
+    """What it looks for
+        An evaluation loss that is NaN while training losses are finite, and evaluation that runs in float16
+        throughout.
+
+    Why it hurts
+        ``fp16_full_eval`` casts the model itself, without the float32 parts that autocast keeps, so sums overflow that
+        training never saw. The training is fine; its measure is not.
+
+    How to fix it
+        ``fp16_full_eval=False``, or ``bf16_full_eval=True`` on cards that have bf16.
+
+    When to ignore it
+        When the model's own weights are NaN: then training is broken too.
+
+    Threshold
+        None.
+
+    Sources
+        transformers' documentation of ``fp16_full_eval``.
+    """
+
+    code = "EVL003"
+    name = "evaluation-in-half"
+    title = "Evaluation overflows where training does not"
+    severity = Severity.ERROR
+    stage = Stage.EVAL
+    needs = Needs(any_of=tuple((name,) for name in LOWER))
+    bad = (case("nan", config={"fp16_full_eval": True}, series={"loss": [2.0, 1.8], "eval_loss": [float("nan")] * 2}),)
+    good = (
+        case("finite", config={"fp16_full_eval": True}, series={"loss": [2.0, 1.8], "eval_loss": [1.9, 1.8]}),
+        case("off", config={"fp16_full_eval": False}, series={"loss": [2.0, 1.8], "eval_loss": [float("nan")] * 2}),
+    )
+    not_enough = (case("not said", series={"eval_loss": [float("nan")]}),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """Needs the NaN in evaluation and no NaN in training."""
+        lower, symptom = switched_on(run, *LOWER), nonfinite(run, *EVAL_LOSSES)
+        if lower is None or symptom is None or nonfinite(run, *TRAIN_LOSSES, "grad_norm") is not None:
+            return
+        trained = finite(run, *TRAIN_LOSSES)
+        amp = known(run, "fp16")
+        yield self.finding(
+            "evaluation is NaN and runs in float16 throughout, training is finite",
+            evidence=[symptom, lower.evidence, *([trained] if trained else []), *([amp.evidence] if amp else [])],
+            clues=clues("only evaluation runs in full float16", eval_only_nan=7.5, fp16_overflow=1),
+            fix=Fix(
+                summary="Switch fp16_full_eval off.",
+                changes=(Change(key=lower.name, old=True, new=False),),
+            ),
+        )

@@ -1,0 +1,114 @@
+"""LAB008 targets-longer-than-frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.look import Known, calls, is_off, is_on, known, plain, seen, switched_on, written
+from holter.checks.messages import holds
+from holter.checks.symptoms import nonfinite, number
+from holter.finding import Change, Evidence, Finding, Fix, Severity
+from holter.run import Run
+from holter.stages import Stage
+
+ZEROING = ("ctc_zero_infinity", "zero_infinity")
+TOO_LONG = ("targets_longer_than_inputs", "too_long_targets", "num_too_long", "empty_transcripts", "num_empty_targets")
+
+
+class TargetsLongerThanFrames(Check):
+    """What it looks for
+        A CTC loss that is infinite or NaN while ``zero_infinity`` is off, or transcripts that are measured to be
+        longer than their frames, or empty.
+
+    Why it hurts
+        CTC needs a frame for each target token and one between two equal ones. Where there are fewer no alignment
+        exists: the loss is infinite and its gradient NaN.
+
+    How to fix it
+        Drop such samples; ``ctc_zero_infinity=True`` keeps one of them from spoiling a batch.
+
+    When to ignore it
+        With ``zero_infinity`` on, when few samples are affected.
+
+    Threshold
+        One sample is enough.
+
+    Sources
+        PyTorch's documentation of CTCLoss.
+    """
+
+    code = "LAB008"
+    name = "targets-longer-than-frames"
+    title = "CTC targets are longer than their frames"
+    severity = Severity.ERROR
+    stage = Stage.LOSS
+    needs = Needs(
+        any_of=(("code",), ("events",), *((name,) for name in (*ZEROING, *TOO_LONG, "target_length", "task")))
+    )
+    bad = (
+        case("infinite", config={"ctc_zero_infinity": False}, facts={"loss": float("inf")}),
+        case("counted", facts={"too_long_targets": 3}),
+        case("lengths", facts={"input_length": 20, "target_length": 31}),
+    )
+    good = (
+        case("zeroed", config={"ctc_zero_infinity": True}, series={"loss": [9.0, 4.0]}),
+        case("lengths", facts={"input_length": 120, "target_length": 31}),
+    )
+    not_enough = (case("another loss"),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """Counted samples, then lengths, then the symptom of a CTC run."""
+        for evidence, bits in _found(run):
+            yield self.finding(
+                "a CTC target has no alignment with its frames",
+                evidence=evidence,
+                clues=clues("CTC targets without an alignment", ctc_target_too_long=bits),
+                fix=Fix(
+                    summary="Drop samples whose transcript is empty or longer than its frames; set ctc_zero_infinity.",
+                    changes=(Change(key="ctc_zero_infinity", new=True),),
+                ),
+            )
+            return
+
+
+def _found(run: Run) -> Iterator[tuple[list[Evidence], float]]:
+    counted = known(run, *TOO_LONG)
+    if counted is not None and (number(counted.plain) or float(is_on(counted.plain))) > 0:
+        yield [counted.evidence], 8.0
+    frames, target = (
+        known(run, "input_length", "input_lengths", "num_frames"),
+        known(run, "target_length", "target_lengths"),
+    )
+    if frames is not None and target is not None and _longer(frames, target):
+        yield [frames.evidence, target.evidence], 8.0
+    symptom, zeroing = nonfinite(run), known(run, *ZEROING)
+    if symptom is None or (zeroing is not None and is_on(zeroing.plain)):
+        return
+    bits = 3.0 if symptom.value in (float("inf"), "inf") else 1.0
+    if zeroing is not None and is_off(zeroing.plain):
+        yield [symptom, zeroing.evidence], bits + 5.0
+    elif _ctc(run):
+        call = next(iter(calls(run, "CTCLoss", "ctc_loss")), None)
+        if call is None or not is_on(call.kwargs.get("zero_infinity", False)):
+            yield [symptom, *([seen(call)] if call is not None else [])], bits + 3.0
+
+
+def _longer(frames: Known, target: Known) -> bool:
+    first = frames.plain if isinstance(frames.plain, list) else [frames.plain]
+    second = target.plain if isinstance(target.plain, list) else [target.plain]
+    pairs = [(number(a), number(b)) for a, b in zip(first, second, strict=False)]
+    return any(a is not None and b is not None and b > a for a, b in pairs)
+
+
+def _ctc(run: Run) -> bool:
+    words = " ".join(
+        written(plain(run, n) or "") for n in ("task", "architectures", "loss", "criterion", "model_type")
+    ).lower()
+    return (
+        "ctc" in words
+        or switched_on(run, "ctc") is not None
+        or any(True for _ in calls(run, "CTCLoss", "ctc_loss"))
+        or holds(run, "ctc_loss")
+        or holds(run, "ctc loss")
+    )

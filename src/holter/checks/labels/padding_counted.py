@@ -1,0 +1,110 @@
+"""LAB003 padding-in-labels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.look import comments, is_off, is_on, known, written
+from holter.checks.symptoms import number
+from holter.finding import Evidence, Finding, Fix, Severity
+from holter.run import Code, Expression, Run
+from holter.stages import Stage
+
+MEASURED = (
+    "pad_labels",
+    "pad_in_labels",
+    "padding_in_labels",
+    "label_pad_fraction",
+    "pad_label_fraction",
+    "pad_tokens_in_loss",
+)
+MASKING = ("DataCollatorForSeq2Seq", "DataCollatorForLanguageModeling", "DataCollatorForCompletionOnlyLM", "SFTTrainer")
+COPIED = re.compile(r"input_ids['\"]?\]?(\.clone\(\)|\.copy\(\)|\[:\]|$)|labels?\[?['\"]?\]?\[?['\"]input_ids['\"]\]")
+NOTED = re.compile(r"(incl\w*|count\w*|over|with).{0,30}padding|labels?.{0,30}padded with pad|padded with pad_token_id")
+
+
+class PaddingInLabels(Check):
+    """What it looks for
+        Labels that still hold the padding id: measured in a batch, switched on
+        (``ignore_pad_token_for_loss=False``), or written in code that copies padded ids into labels and never sets
+        -100.
+
+    Why it hurts
+        The loss is averaged over padding, which is easy to predict: it looks low, and learning goes into padding.
+
+    How to fix it
+        ``labels[labels == tokenizer.pad_token_id] = -100``, or a collator that does it.
+
+    When to ignore it
+        When the loss in use has ``ignore_index`` set to the padding id.
+
+    Threshold
+        None.
+
+    Sources
+        The documentation of labels in transformers' sequence-to-sequence models.
+    """
+
+    code = "LAB003"
+    name = "padding-in-labels"
+    title = "Padding is counted in the loss"
+    severity = Severity.WARNING
+    stage = Stage.COLLATE
+    needs = Needs(any_of=(("code",), ("ignore_pad_token_for_loss",), *((name,) for name in MEASURED)))
+    bad = (
+        case("measured", facts={"pad_label_fraction": 0.4}),
+        case("switched on", config={"ignore_pad_token_for_loss": False}),
+        case("copied", files={"a.py": "x = tokenizer(t, padding='max_length')\nx['labels'] = x['input_ids'].copy()\n"}),
+    )
+    good = (
+        case("none", facts={"pad_label_fraction": 0.0}),
+        case("masked", files={"a.py": "labels = input_ids.clone()\nlabels[labels == pad] = -100\n"}),
+    )
+    not_enough = (case("not measured"),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """Measured, set, written, in this order."""
+        found, bits = next(_seen(run), (None, 0.0))
+        if found is None:
+            return
+        yield self.finding(
+            "padding positions are counted in the loss",
+            evidence=[found],
+            clues=clues("labels hold the padding id", labels_not_masked=bits),
+            fix=Fix(summary="Set labels at padding positions to -100."),
+        )
+
+
+def _seen(run: Run) -> Iterator[tuple[Evidence, float]]:
+    for name in MEASURED:
+        found = known(run, name)
+        if found is not None and (number(found.plain) or float(is_on(found.plain))) > 0:
+            yield found.evidence, 8.0
+    switch = known(run, "ignore_pad_token_for_loss")
+    if switch is not None and is_off(switch.plain):
+        yield switch.evidence, 6.0
+    for code in run.code:
+        yield from _copied(code)
+    for code, comment in comments(run):
+        if NOTED.search(comment):
+            yield Evidence(text=comment, source=code.source), 5.0
+
+
+def _copied(code: Code) -> Iterator[tuple[Evidence, float]]:
+    if _masks(code):
+        return
+    padded = [c for c in code.calls if written(c.kwargs.get("padding")) in ("max_length", "longest", "True")]
+    for assignment in code.assignments:
+        value = assignment.value.text if isinstance(assignment.value, Expression) else ""
+        if "labels" in assignment.target and COPIED.search(value) and padded:
+            shown = f"{assignment.target} = {value}, with padded ids and no -100 anywhere"
+            yield Evidence(text=shown, source=assignment.source), 4.5
+
+
+def _masks(code: Code) -> bool:
+    texts = [written(a.value) for a in code.assignments] + [
+        written(v) for c in code.calls for v in (*c.args, *c.kwargs.values())
+    ]
+    return any("-100" in text or "ignore_index" in text for text in texts) or bool(code.named(*MASKING))

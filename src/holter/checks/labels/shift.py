@@ -1,0 +1,100 @@
+"""LAB007 labels-shifted-wrongly."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.look import comments, is_off, known, seen, written
+from holter.finding import Evidence, Finding, Fix, Severity
+from holter.run import Call, Expression, Run
+from holter.stages import Stage
+
+SHIFTED = re.compile(r"\[\s*(?:\.\.\.|:)\s*,\s*1\s*:\s*\]")
+CUT = re.compile(r"\[\s*(?:\.\.\.|:)\s*,\s*:\s*-1\s*\]")
+NOTED = re.compile(
+    r"(without|no|not|missing|never).{0,20}shift|shift\w*.{0,10}(twice|two times|again)|double shift|not shifted"
+)
+MEASURED = ("labels_shifted_twice", "decoder_inputs_equal_labels", "labels_equal_next_token", "decoder_input_shifted")
+
+
+class LabelsShiftedWrongly(Check):
+    """What it looks for
+        Decoder inputs and labels that are shifted twice or not at all: ``labels=ids[:, 1:]`` for a model that shifts
+        by itself, or decoder inputs that are the labels.
+
+    Why it hurts
+        Without a shift the model copies its input: the loss falls to nothing and it generates nothing of use. With two
+        it learns to predict the token after next.
+
+    How to fix it
+        Pass ``labels`` alone; models of transformers shift by themselves. With inputs made by hand, start them with
+        ``decoder_start_token_id`` and leave the last label out.
+
+    When to ignore it
+        With a loss of your own over logits that the model gave without labels.
+
+    Threshold
+        None.
+
+    Sources
+        The documentation of ``labels`` in transformers' language and sequence-to-sequence models.
+    """
+
+    code = "LAB007"
+    name = "labels-shifted-wrongly"
+    title = "Labels are shifted twice or not at all"
+    severity = Severity.WARNING
+    stage = Stage.COLLATE
+    needs = Needs(any_of=(("code",), *((name,) for name in MEASURED)))
+    bad = (
+        case("twice", files={"a.py": "loss = model(input_ids=x[:, :-1], labels=x[:, 1:]).loss\n"}),
+        case("not at all", files={"a.py": "out = model(input_ids=x, decoder_input_ids=y, labels=y)\n"}),
+        case("measured", facts={"decoder_inputs_equal_labels": True}),
+    )
+    good = (
+        case("left to the model", files={"a.py": "loss = model(input_ids=x, labels=x).loss\n"}),
+        case(
+            "by hand", files={"a.py": "out = model(input_ids=x, decoder_input_ids=shift_tokens_right(y), labels=y)\n"}
+        ),
+    )
+    not_enough = (case("no code"),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """Calls first, then what was measured or noted."""
+        found = next(_found(run), None)
+        if found is None:
+            return
+        evidence, message, bits = found
+        yield self.finding(
+            message,
+            evidence=[evidence],
+            clues=clues(message, label_shift_error=bits),
+            fix=Fix(summary="Pass labels alone and let the model shift them."),
+        )
+
+
+def _found(run: Run) -> Iterator[tuple[Evidence, str, float]]:
+    for code in run.code:
+        for call in code.calls:
+            yield from _call(call)
+    for name in MEASURED:
+        known_fact = known(run, name)
+        if known_fact is not None and is_off(known_fact.plain) is (name == "decoder_input_shifted"):
+            yield known_fact.evidence, f"{name.replace('_', ' ')} is {written(known_fact.plain)}", 7.0
+    for code, comment in comments(run):
+        if NOTED.search(comment) and ("decoder" in comment or "label" in comment):
+            yield Evidence(text=comment, source=code.source), "a comment says that the shift is missing", 6.0
+
+
+def _call(call: Call) -> Iterator[tuple[Evidence, str, float]]:
+    labels, inputs = call.kwargs.get("labels"), call.kwargs.get("input_ids")
+    decoder = call.kwargs.get("decoder_input_ids")
+    if not isinstance(labels, Expression):
+        return
+    cut = isinstance(inputs, Expression) and CUT.search(inputs.text) is not None
+    if cut and decoder is None and SHIFTED.search(labels.text):
+        yield seen(call), "labels are shifted by hand for a model that shifts them itself", 5.0
+    if isinstance(decoder, Expression) and labels.text == decoder.text:
+        yield seen(call), "decoder inputs and labels are the same tokens, without a shift", 6.0

@@ -1,0 +1,115 @@
+"""LAB010 nothing-supervised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.look import is_on, known
+from holter.checks.symptoms import broken, number, numbers
+from holter.finding import Evidence, Finding, Fix, Severity
+from holter.run import Run
+from holter.stages import Stage
+
+COUNTS = (
+    "supervised_tokens",
+    "num_supervised_tokens",
+    "label_tokens",
+    "num_label_tokens",
+    "completion_mask_true",
+    "completion_tokens",
+    "unmasked_labels",
+    "num_unmasked_labels",
+    "labels_not_ignored",
+    "trainable_tokens",
+    "valid_labels",
+    "num_items_in_batch",
+)
+SHARES = ("masked_fraction", "fraction_masked", "ignored_fraction", "labels_masked_fraction", "fraction_ignored")
+SWITCHES = ("all_labels_masked", "labels_all_masked", "all_labels_ignored", "labels_all_minus_100")
+LABELS = ("labels", "shift_labels", "label_ids", "targets")
+IGNORED = -100.0
+
+
+class NothingSupervised(Check):
+    """What it looks for
+        Measured batches or samples in which no label counts: zero supervised tokens, a masked share of 1, labels that
+        are -100 throughout.
+
+    Why it hurts
+        The mean over no token is NaN, shown as 0.0 by the Trainer's filter, and there is no gradient.
+
+    How to fix it
+        Decode such a sample: was the answer cut off, was the marker not found, is the column empty?
+
+    When to ignore it
+        When it is a rare sample and batches are large.
+
+    Threshold
+        Exactly none.
+
+    Sources
+        PyTorch's cross_entropy with ignore_index and reduction "mean".
+    """
+
+    code = "LAB010"
+    name = "nothing-supervised"
+    title = "No label counts in the loss"
+    severity = Severity.ERROR
+    stage = Stage.COLLATE
+    needs = Needs(any_of=(("code",), ("facts",)))
+    bad = (
+        case("count", facts={"supervised_tokens": 0}),
+        case("share", facts={"masked_fraction": 1.0}),
+        case("labels", facts={"labels": [-100, -100, -100, -100]}),
+    )
+    good = (
+        case("some", facts={"supervised_tokens": 212}),
+        case("part", facts={"masked_fraction": 0.7, "labels": [-100, -100, 5, 6]}),
+    )
+    not_enough = (case("not measured"),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """The first measurement is enough."""
+        found = next(_measured(run), None) or (next(_written(run), None) if broken(run) is not None else None)
+        if found is not None:
+            yield self.finding(
+                "no supervised token is left",
+                evidence=[found],
+                clues=clues("no label other than the ignore value", labels_all_masked=8),
+                fix=Fix(
+                    summary="Decode the sample: raise max_length, mend the marker, or drop rows without an answer."
+                ),
+            )
+
+
+def _measured(run: Run) -> Iterator[Evidence]:
+    for name in COUNTS:
+        found = known(run, name)
+        if found is not None and found.name in run.facts and number(found.plain) == 0.0:
+            yield found.evidence
+    for name in SHARES:
+        found = known(run, name)
+        if found is not None and number(found.plain) == 1.0:
+            yield found.evidence
+    for name in SWITCHES:
+        found = known(run, name)
+        if found is not None and is_on(found.plain):
+            yield found.evidence
+    for name in LABELS:
+        for value in run.facts.get(name, ()):
+            if _all_ignored(value.value):
+                yield Evidence(text=f"{name} is {value.value}", source=value.source)
+
+
+def _written(run: Run) -> Iterator[Evidence]:
+    """A reproduction in code: a tensor of labels that are all ignored."""
+    for code in run.code:
+        for call in code.named("tensor", "LongTensor"):
+            if call.args and _all_ignored(call.args[0]):
+                yield Evidence(text=f"{call.target or call.name} holds only -100", source=call.source)
+
+
+def _all_ignored(value: object) -> bool:
+    amounts = numbers(value) if isinstance(value, list) else []
+    return len(amounts) > 1 and all(amount == IGNORED for amount in amounts)
