@@ -31,6 +31,7 @@ def finding(
     stage: Stage = Stage.LOSS,
     severity: Severity = Severity.ERROR,
     line: int = 1,
+    at: int | None = None,
     fix: Fix | None = None,
     basis: Basis = Basis.INFERRED,
 ) -> Finding:
@@ -41,7 +42,7 @@ def finding(
         severity=severity,
         stage=stage,
         step=step,
-        evidence=(Evidence(text=f"observation {line}", source=Source(file="log.txt", line=line)),),
+        evidence=(Evidence(text=f"observation {line}", source=Source(file="log.txt", line=line), step=at),),
         clues=clues,
         fix=fix,
         basis=basis,

@@ -63,7 +63,7 @@ def test_two_faults_of_different_findings_do_not_compete() -> None:
 
 
 def test_excluded_cause_is_not_ranked() -> None:
-    symptom = finding(Clue(cause="lr-too-high", bits=6), Clue(cause="grad-accum-loss-scale", bits=4), step=0)
+    symptom = finding(Clue(cause="lr-too-high", bits=6), Clue(cause="grad-accum-loss-scale", bits=4), step=0, at=1)
     answer = judge(make_run(config={"warmup_ratio": 0.1}), results(symptom))
     assert [c.cause for c in answer.causes] == ["grad-accum-loss-scale"]
     excluded = {e.cause: e.reason for e in answer.excluded}

@@ -69,7 +69,7 @@ def scores_and_exclusions(run: Run, findings: Sequence[Finding]) -> tuple[dict[s
     symptom = first_symptom(findings)
     wondered = suspects(run, symptom)
     spoken_for = {label for label in scores if scores[label].supporting}
-    return scores, by_contrary(run, spoken_for | wondered) | by_stage(scores, symptom, wondered)
+    return scores, by_contrary(run, spoken_for | wondered) | by_stage(run, scores, symptom, wondered)
 
 
 def _ranked(run: Run, scores: Mapping[str, Score], excluded: Mapping[str, str]) -> list[RankedCause]:

@@ -13,6 +13,7 @@ from holter.diagnosis.cause import Cause
 from holter.diagnosis.causes import CAUSES
 from holter.diagnosis.weigh import Score
 from holter.finding import Finding, Severity
+from holter.run import Run
 from holter.stages import Stage
 
 SEPARATE_FAULT = 5.0
@@ -38,55 +39,84 @@ ACTS = {
 """How a cause acts, where its stage alone would read oddly."""
 
 
+END_OF_A_SHORT_RUN = 0.5
+"""Epochs after which a learning rate of 0.0 at the only logged point may be the end of a schedule, not its start."""
+
+
 def first_symptom(findings: Iterable[Finding]) -> Finding | None:
     """The earliest finding of level warning or error that is a number of a step whose place in time is known."""
     placed = [f for f in findings if f.step is not None and f.severity >= Severity.WARNING and f.stage <= LAST_IN_STEP]
     return min(placed, key=lambda f: (f.step or 0, f.stage, f.code), default=None)
 
 
-def stage_reason(cause: Cause, symptom: Finding) -> str | None:
+def moment(run: Run, symptom: Finding) -> str | None:
+    """Words that place the symptom before any weight had moved, or None where that is not certain.
+
+    The first logged value is often a mean over several steps, so being first is not enough.
+    """
+    if symptom.step != 0:
+        return None
+    if any(e.step is not None and e.step <= 1 for e in symptom.evidence) or run.get("logging_steps") == 1:
+        return "before any update"
+    rates = run.series.get("learning_rate")
+    if rates is None or rates[0] != 0.0:
+        return None
+    epoch = rates.epoch(0)
+    if len(rates) == 1 and epoch is not None and epoch >= END_OF_A_SHORT_RUN:
+        return None
+    return "while the learning rate was still 0.0, so before any update that moved a weight"
+
+
+def stage_reason(cause: Cause, symptom: Finding, when: str | None) -> str | None:
     """Why the cause cannot explain the symptom, or None when it can.
 
     What acts on the log alone can explain any number that was read from a log.
+
+    Args:
+        cause: the suspect.
+        symptom: a finding with a stage and a step.
+        when: words that place the symptom before any update, None where it may be later.
     """
     if symptom.step is None or cause.stage is Stage.LOG:
         return None
-    if symptom.step == 0 and (cause.through_updates or cause.label == "missing-zero-grad"):
-        return f"{_where(symptom)}, before any update; {_how(cause)}"
-    if symptom.step == 0 and cause.stage > symptom.stage:
+    if when is not None and (cause.through_updates or cause.label == "missing-zero-grad"):
+        return f"{_where(symptom)}, {when}; {_how(cause)}"
+    if when is not None and cause.stage > symptom.stage:
         return f"{_where(symptom)}; {_how(cause)}"
     if cause.stage > LAST_IN_STEP and not cause.through_updates and cause.stage is not Stage.RESUME:
         return f"{_where(symptom)}; {_how(cause)}, which does not feed back into training"
     return None
 
 
-def by_stage(scores: Mapping[str, Score], symptom: Finding | None, suspects: Iterable[str]) -> dict[str, str]:
+def by_stage(run: Run, scores: Mapping[str, Score], symptom: Finding | None, suspects: Iterable[str]) -> dict[str, str]:
     """Label -> reason, for causes that something speaks for and other suspects that the first symptom rules out."""
     if symptom is None:
         return {}
-    excluded = {}
+    excluded, when = {}, moment(run, symptom)
     for label in sorted({label for label in scores if scores[label].supporting} | set(suspects)):
-        reason = stage_reason(CAUSES[label], symptom)
-        if reason is not None and not _separate(scores.get(label), symptom):
+        reason = stage_reason(CAUSES[label], symptom, when)
+        if reason is not None and not _separate(run, scores.get(label)):
             excluded[label] = reason
     return excluded
 
 
-def _separate(score: Score | None, symptom: Finding) -> bool:
+def _separate(run: Run, score: Score | None) -> bool:
     """Whether strong findings of another place or time keep the cause standing as a second fault."""
     if score is None:
         return False
     elsewhere = [
         w.clue.bits
         for w in score.supporting
-        if w.finding.severity >= Severity.WARNING and stage_reason(CAUSES[score.cause], w.finding) is None
+        if w.finding.severity >= Severity.WARNING
+        and stage_reason(CAUSES[score.cause], w.finding, moment(run, w.finding)) is None
     ]
     return max(elsewhere, default=0.0) >= SEPARATE_FAULT
 
 
 def _where(symptom: Finding) -> str:
-    number = (symptom.step or 0) + 1
-    return f"the first symptom is in the {_thing(symptom.stage)} of step {number}"
+    first = symptom.step in (0, None)
+    at = "step 1" if first and any(e.step == 1 for e in symptom.evidence) else "the first logged step"
+    return f"the first symptom is in the {_thing(symptom.stage)} of {at if first else f'step {symptom.step}'}"
 
 
 def _thing(stage: Stage) -> str:
