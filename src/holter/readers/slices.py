@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -37,17 +37,24 @@ def loads(data: bytes) -> Any:
 @contextmanager
 def mapped(sample: Sample) -> Iterator[bytes]:
     """The bytes of a file as UTF-8, without loading all of a UTF-8 file into memory; `ReadError` when closed."""
-    if not sample.size:
-        yield b""
-        return
     if (sample.encoding or "utf-8") not in ("utf-8", "latin-1"):
         yield sample.read_text().encode("utf-8", errors="replace")
         return
+    with raw_bytes(sample) as data:
+        yield data
+
+
+@contextmanager
+def raw_bytes(sample: Sample) -> Iterator[bytes]:
+    """The bytes of a file, mapped into memory; `ReadError` when it cannot be opened."""
+    if not sample.size:
+        yield b""
+        return
     try:
         with sample.path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view:
-            yield view  # type: ignore[misc]
-    except OSError as error:
-        raise unreadable(sample.shown, error) from error
+            yield cast(bytes, view)
+    except (OSError, ValueError) as error:
+        raise unreadable(sample.shown, error if isinstance(error, OSError) else OSError(str(error))) from error
 
 
 @dataclass

@@ -1,0 +1,123 @@
+"""CSV and TSV tables of metrics, with exports of W&B and TensorBoard among them."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from itertools import islice
+
+from holter.names import normal, series_name
+from holter.readers.base import CERTAIN, Match, Sample
+from holter.readers.rows import EPOCH_KEYS, STEP_KEYS, Rows
+from holter.run import Gap, Run
+
+NAME = "table"
+_SUFFIXES = {".csv", ".tsv", ".tab"}
+_DELIMITERS = (",", "\t", ";", "|")
+BATCH = 10_000  # rows turned into columns at a time
+MAX_COLUMNS = 2_000  # a table of metrics has dozens; a wider one is data
+_WANDB = re.compile(r"^(?P<run>.+) - (?P<key>[^ ].*)$")
+_WANDB_RANGE = ("__MIN", "__MAX", "_step")
+_TENSORBOARD = re.compile(r"tag[-_](?P<tag>.+)\.csv$", re.IGNORECASE)
+
+
+def sniff(sample: Sample) -> Match | None:
+    """A header line with a known metric, and a suffix of a table or a row of numbers under it."""
+    if sample.encoding is None:
+        return None
+    if sample.suffix not in _SUFFIXES and sample.suffix not in (".txt", ""):
+        return None
+    head = header(sample.text, sample.name)
+    if head is None or not _has_metrics(head[1]):
+        return None
+    if sample.suffix not in _SUFFIXES and not _numbers_follow(sample.text, head[0], len(head[1])):
+        return None
+    return Match(score=CERTAIN, why="a table with a column of a known metric")
+
+
+def header(text: str, name: str) -> tuple[str, list[str]] | None:
+    """The delimiter and the column names of a table, spelt as the metrics they hold; None when it is none."""
+    first = next((line for line in text.lstrip("\ufeff").splitlines() if line.strip()), "")
+    delimiter = max(_DELIMITERS, key=first.count)
+    if not first.count(delimiter) or len(first) > 100_000:
+        return None
+    try:
+        columns = next(csv.reader([first], delimiter=delimiter))
+    except (csv.Error, StopIteration):
+        return None
+    if len(columns) > MAX_COLUMNS:
+        return None
+    return delimiter, _columns([column.strip() for column in columns], name)
+
+
+def read(sample: Sample) -> Run:
+    """All numeric columns as series; rows of another width give a `Gap`."""
+    run, rows = Run(), Rows(sample.shown)
+    text = sample.read_text()
+    found = header(text, sample.name)
+    if found is None:
+        return run
+    delimiter, columns = found
+    lines = csv.reader(text.lstrip("\ufeff").splitlines(), delimiter=delimiter)
+    odd: list[int] = []
+    try:
+        for first, batch in _batches(lines, len(columns), odd):
+            rows.add_many([dict(zip(columns, cells, strict=True)) if cells else None for cells in batch], first)
+    except csv.Error as error:
+        run.gaps.append(Gap(source=sample.source(line=lines.line_num), what="the rows from here on", why=str(error)))
+    if odd:
+        run.gaps.append(
+            Gap(
+                source=sample.source(line=odd[0]),
+                what=f"{len(odd)} of the rows",
+                why=f"they do not have the {len(columns)} cells of the header",
+                do="check whether the file was cut off while being written",
+            )
+        )
+    rows.fill(run)
+    return run
+
+
+def _batches(lines: Iterator[list[str]], width: int, odd: list[int]) -> Iterator[tuple[int, list[list[str]]]]:
+    while not next(lines, ["end"]):
+        pass
+    number = 2
+    while batch := list(islice(lines, BATCH)):
+        for offset, cells in enumerate(batch):
+            if len(cells) != width:
+                if cells:
+                    odd.append(number + offset)
+                batch[offset] = []
+        yield number, batch
+        number += len(batch)
+
+
+def _columns(columns: list[str], name: str) -> list[str]:
+    tag = _TENSORBOARD.search(name)
+    if tag and [normal(column) for column in columns] == ["wall_time", "step", "value"]:
+        return ["wall_time", "step", _known_tail(tag["tag"])]
+    spelt: list[str] = []
+    for at, column in enumerate(columns):
+        match = _WANDB.match(column)
+        key = match["key"] if match and not column.endswith(_WANDB_RANGE) else column
+        spelt.append(key if key and key not in spelt else f"{column or 'column'}#{at}")
+    return spelt
+
+
+def _known_tail(tag: str) -> str:
+    """``train_loss`` as TensorBoard spells ``train/loss`` in a file name."""
+    slashed = tag.replace("_", "/", 1)
+    return slashed if series_name(slashed) is not None else tag
+
+
+def _has_metrics(columns: list[str]) -> bool:
+    placed = any(normal(column) in STEP_KEYS or normal(column) in EPOCH_KEYS for column in columns)
+    metrics = [column for column in columns if series_name(column) is not None]
+    return bool(metrics) and (placed or len(metrics) > 1)
+
+
+def _numbers_follow(text: str, delimiter: str, width: int) -> bool:
+    second = next(islice((line for line in text.splitlines() if line.strip()), 1, None), "")
+    cells = second.split(delimiter)
+    return len(cells) == width and any(re.fullmatch(r"\s*[-+\d.eEnaif]+\s*", cell) for cell in cells)
