@@ -42,7 +42,7 @@ class NanReportedAsZero(Check):
     title = "A loss of 0.0 in the log hides a NaN"
     severity = Severity.ERROR
     stage = Stage.LOSS
-    needs = Needs(any_of=(("loss", "grad_norm"), ("loss", "eval_loss"), ("train_loss", "eval_loss")))
+    needs = Needs(any_of=(("loss", "grad_norm"), ("loss", "eval_loss"), ("train_loss", "eval_loss"), ("variants",)))
 
     def detect(self, run: Run) -> Iterator[Finding]:
         loss = run.series.get("loss") or run.series.get("train_loss")
