@@ -16,12 +16,14 @@ COMMANDS: dict[str, str] = {
     "diagnose": "Say what went wrong from what a run left behind.",
     "explain": "Print the manual page of a check or a cause.",
     "list": "List the checks and the causes.",
+    "train": "Fine-tune with a recipe that is stable by default.",
     "compare": "List the real differences of a run that works and one that does not.",
     "bisect": "Prove by replays which differences carry the symptom.",
     "try": "Test one hypothesis: predicted first, then replayed.",
     "ledger": "Show all hypotheses about a run, refuted ones included.",
     "fix": "Show, or write, the change that the diagnosis calls for.",
     "verify": "Compare a run with the fix with what the fix predicted.",
+    "demo": "See the whole way on a small model: about a minute on a CPU.",
 }
 
 

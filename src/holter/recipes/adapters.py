@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,7 +53,9 @@ def adapted(model: Any, settings: Settings) -> Any:
         layers_to_transform=layers,
         task_type=TaskType.SEQ_CLS if settings.is_classification else TaskType.SEQ_2_SEQ_LM,
     )
-    return get_peft_model(model, config)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # PEFT asks by the old name
+        return get_peft_model(model, config)
 
 
 def _all_match(model: Any, settings: Settings) -> None:

@@ -1,0 +1,57 @@
+"""``holter train``: fine-tune with a recipe."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from holter.recipes.config import PROFILES, RECIPES
+
+
+@click.command("train")
+@click.argument("recipe", type=click.Choice(RECIPES))
+@click.option("--profile", type=click.Choice(PROFILES), default="small", show_default=True, help="Size and settings.")
+@click.option("--data", help="TSV, CSV, JSONL or Parquet file, folder with train.* and val.*, or datasets-hub name.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting, by the Trainer's name.")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Run folder  [default: runs/RECIPE-PROFILE]")
+@click.option("--resume", is_flag=True, help="Continue from the newest whole checkpoint in the run folder.")
+def command(
+    recipe: str, profile: str, data: str | None, settings: tuple[str, ...], output: Path | None, resume: bool
+) -> None:
+    """Fine-tune with RECIPE on your data, or on a small sample that is generated.
+
+    Checkpoints, metrics and the resolved settings go to the run folder, which `holter diagnose` reads. Under torchrun
+    or accelerate launch, start it as `-m holter train ...`.
+    """
+    from holter.recipes.config import parse_overrides
+
+    overrides = parse_overrides(settings)
+    folder = output or Path(str(overrides.get("output_dir", "")) or f"runs/{recipe}-{profile}")
+    _need_train_extra()
+    from holter.recipes import build
+
+    built = build(recipe, profile, data=data, overrides=overrides, output_dir=folder)
+    is_first = built.trainer.is_world_process_zero()
+    for line in built.summary() if is_first else ():
+        click.echo(line, err=True)
+    outcome = built.train(resume=resume)
+    for line in outcome.lines if is_first else ():
+        click.echo(line)
+    if outcome.stopped_by:
+        sys.exit(128 + signal.Signals[outcome.stopped_by])
+
+
+def _need_train_extra() -> None:
+    from holter.errors import MissingExtra
+
+    try:
+        import accelerate  # noqa: F401
+        import datasets  # noqa: F401
+        import peft  # noqa: F401
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("training needs more libraries", why=str(error), do="pip install 'holter[train]'") from error

@@ -1,0 +1,105 @@
+"""The factor is 1 with two processes too, under torchrun and accelerate launch (gloo on CPUs)."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+# Each process writes the rows it saw at the first step; the parent recomputes the loss from all of them.
+WORKER = """
+import json, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from holter.recipes import build
+name, folder, overrides = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+recipe = build(name, overrides=overrides, output_dir=folder)
+trainer = recipe.trainer
+seen = []
+inner = trainer.compute_loss
+def compute_loss(model, inputs, **kwargs):
+    seen.append({k: v.tolist() for k, v in inputs.items()})
+    return inner(model, inputs, **kwargs)
+trainer.compute_loss = compute_loss
+state = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+trainer.train()
+point = next(p for p in trainer.state.log_history if "grad_norm" in p)
+told = {"seen": seen, "loss": point["loss"], "grad_norm": float(point["grad_norm"])}
+(folder / f"rank{trainer.args.process_index}.json").write_text(json.dumps(told))
+if trainer.is_world_process_zero():
+    torch.save(state, folder / "start.pt")
+"""
+LAUNCHERS = {
+    "torchrun": ["torch.distributed.run", "--nproc_per_node", "2", "--master_port"],
+    # --cpu starts more than one process only under MPI; --multi_gpu is torchrun, and ACCELERATE_USE_CPU keeps it on CPUs
+    "accelerate": ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
+                   "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port"],
+}  # fmt: skip
+
+
+def launch(launcher, folder, name, overrides, port):
+    script = folder / "worker.py"
+    script.write_text(WORKER)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", *LAUNCHERS[launcher], str(port), str(script), name, str(folder)]
+    done = subprocess.run(
+        [*command, json.dumps(overrides)], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
+
+
+def plain_step(name, overrides, folder, micro_batches):
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    from holter.recipes import build
+
+    model = build(name, overrides=overrides, output_dir=folder / "again").trainer.model
+    model.load_state_dict(torch.load(folder / "start.pt", weights_only=True))
+    total, counted = 0.0, 0
+    for batch in micro_batches:
+        inputs = {k: torch.tensor(v) for k, v in batch.items()}
+        labels = inputs.pop("labels").reshape(-1)
+        logits = model.train()(**inputs).logits
+        total = total + cross_entropy(logits.reshape(-1, logits.shape[-1]), labels, ignore_index=-100, reduction="sum")
+        counted += int((labels != -100).sum())
+    (total / counted).backward()
+    norms = [p.grad.norm() for p in model.parameters() if p.grad is not None]
+    return total.item() / counted, float(torch.stack(norms).norm())
+
+
+CASES = [
+    ("torchrun", "account-tax", 1),
+    ("torchrun", "account-tax", 2),
+    ("torchrun", "account-tax", 4),
+    ("torchrun", "akkadian", 1),
+    ("torchrun", "akkadian", 2),
+    ("torchrun", "runyoro", 4),
+    ("accelerate", "account-tax", 2),
+]
+
+
+@pytest.mark.parametrize(("launcher", "name", "accumulation"), CASES)
+def test_factor_is_one(launcher, name, accumulation, tiny, tmp_path, free_port):
+    overrides = tiny(name, max_steps=1, gradient_accumulation_steps=accumulation, group_by_length=False)
+    told = launch(launcher, tmp_path, name, overrides, free_port)
+    batches = [batch for rank in told for batch in rank["seen"]]
+    assert len(batches) == 2 * accumulation
+    assert told[0]["seen"] != told[1]["seen"]  # each process has its own rows
+    loss, norm = plain_step(name, overrides, tmp_path, batches)
+    assert told[0]["loss"] == pytest.approx(loss, rel=1e-4)
+    assert told[0]["grad_norm"] == pytest.approx(norm, rel=1e-4)
+
+
+def test_the_libraries_own_rule_multiplies_by_processes_and_accumulation(tiny, tmp_path, free_port):
+    overrides = tiny("account-tax", max_steps=1, gradient_accumulation_steps=2, loss_normalisation="trainer")
+    told = launch("torchrun", tmp_path, "account-tax", overrides, free_port)
+    batches = [batch for rank in told for batch in rank["seen"]]
+    loss, norm = plain_step("account-tax", overrides, tmp_path, batches)
+    assert told[0]["loss"] == pytest.approx(4 * loss, rel=1e-3)
+    assert told[0]["grad_norm"] == pytest.approx(4 * norm, rel=1e-3)
