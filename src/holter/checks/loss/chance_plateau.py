@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from holter.checks.base import Check, Needs, case, clues
-from holter.checks.context import count_of, has_plain_loss
+from holter.checks.context import count_of, has_plain_loss, head, task_words
 from holter.checks.loss._course import steps_restart
 from holter.checks.optimisation.rate_above_practice import practice_of
 from holter.checks.shape import Shape, point, shape, updates_before
@@ -33,16 +33,23 @@ COARSE_WINDOW = 100
 FLAT = 0.05
 """Relative fall from the first tenth to the last that counts as nothing learnt."""
 
-MOST_CLASSES = 5
-"""Without num_labels only the chance levels of two to five classes are recognised: ln 2 = 0.693 to ln 5 = 1.609. More
-levels would lie so close together that any flat loss would match one."""
+MOST_CLASSES = 3
+"""Without num_labels only the chance levels of two and three classes are recognised, 0.693 and 1.099. More levels would
+lie so close together that the flat loss of any language model would match one."""
+
+STEADY = 0.015
+"""Noise against the level. A constant answer gives nearly the same mean loss at each line; the losses of a language
+model that happen to lie at such a level scatter more."""
+
+CLASSIFIER_METRICS = ("accuracy", "f1", "mcc", "matthews", "precision", "recall", "auc")
+"""Parts of names of metrics that are only logged for classification."""
 
 
 class LossStaysAtChance(Check):
     """The training loss stays at the loss of guessing.
 
     What it looks for: a loss within 3 % of ln(number of classes) from beginning to end, after enough updates. Without
-    num_labels, the levels of two to five classes.
+    num_labels, the levels of two and three classes.
 
     Why it hurts: the model gives the same answer to every input. A rate that was too high in the first steps can leave
     it in that state for good; a head that is not trained, frozen weights or shuffled labels look the same.
@@ -74,13 +81,14 @@ class LossStaysAtChance(Check):
             return
         moved = found.head - found.tail > FLAT * found.head or _evaluation_learns(run, classes)
         level = math.log(classes)
+        sure = _classifies(run) or found.noise < STEADY * level
         span = f"{found.head:.3f} to {found.tail:.3f}"
         yield self.finding(
             f"The loss stays near ln({classes}) = {level:.3f} over {updates:.0f} updates ({span})",
             evidence=[point(loss, 0), point(loss, len(loss) - 1)],
             step=updates_before(loss, len(loss) - 1),
-            severity=Severity.NOTE if moved or len(loss) < MIN_POINTS else Severity.WARNING,
-            clues=list(_clues(run)) if not moved else (),
+            severity=Severity.NOTE if moved or len(loss) < MIN_POINTS or not sure else Severity.WARNING,
+            clues=list(_clues(run)) if sure and not moved else (),
         )
 
     bad = [
@@ -129,6 +137,13 @@ def _evaluation_learns(run: Run, classes: int) -> bool:
         return True
     accuracy = run.series.get("eval_accuracy")
     return accuracy is not None and bool(shape(accuracy).bins) and shape(accuracy).high > 1.2 / classes + 0.05
+
+
+def _classifies(run: Run) -> bool:
+    """Whether something says that classes are predicted."""
+    if count_of(run, "num_labels") is not None or "classif" in f"{task_words(run)} {head(run).lower()}":
+        return True
+    return any(part in name for name in run.series for part in CLASSIFIER_METRICS)
 
 
 def _clues(run: Run) -> Iterator[Clue]:

@@ -1,0 +1,112 @@
+"""LOS010 loss-jumps-at-restart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.context import has_plain_loss
+from holter.checks.loss._course import jumps, steps_restart
+from holter.checks.optimisation._rate import turning_points
+from holter.checks.shape import at_step, point, shape, updates_before
+from holter.finding import Evidence, Finding, Severity
+from holter.run import EVENT_RESUME, Run, Series
+from holter.stages import Stage
+
+RATIO = 2.0
+"""Times the level before the jump. A resumed run continues at its loss; the scatter of a mean is a tenth or two."""
+
+NATS = 0.3
+"""And by this much."""
+
+RATE_RISES = 0.15
+"""Share of the peak by which the rate jumps up from one log line to the next; a schedule moves by a hundredth."""
+
+NEARBY = 5
+"""Log lines between a restart and the jump that belongs to it."""
+
+
+class LossJumpsAtRestart(Check):
+    """The loss leaps where the run was resumed, or where its learning rate starts anew.
+
+    What it looks for: a loss that doubles from one line to the next and stays up, at a point where the step number
+    falls back, the log speaks of a checkpoint, or the learning rate jumps up again.
+
+    Why it hurts: a run that goes on from a checkpoint with its optimizer, scheduler and data position keeps its loss.
+    A leap says that one of them was lost, or that other data follow.
+
+    How to fix it: resume with trainer.train(resume_from_checkpoint=...) from a folder that holds optimizer.pt,
+    scheduler.pt and, under fp16, scaler.pt; do not load the weights alone.
+
+    When to ignore it: when a new stage with other data starts on purpose.
+
+    Threshold: `RATIO` and `NATS` for the loss, `RATE_RISES` for the rate.
+
+    Sources: transformers ``Trainer._load_optimizer_and_scheduler``; torch "Saving and loading a general checkpoint".
+    """
+
+    code = "LOS010"
+    name = "loss-jumps-at-restart"
+    title = "The loss leaps where the run starts anew"
+    severity = Severity.WARNING
+    stage = Stage.RESUME
+    needs = Needs(series={"loss": 6})
+
+    def detect(self, run: Run) -> Iterator[Finding]:
+        loss = run.series["loss"]
+        if not has_plain_loss(run) or shape(loss).nonfinite or shape(loss).high >= 1000.0:
+            return
+        leaps = jumps(loss, ratio=RATIO, nats=NATS)
+        restarts = _restarts(run, loss)
+        hit = [(leap, why) for leap in leaps for at, why in restarts if 0 <= leap - at <= NEARBY]
+        if not hit:
+            return
+        leap, why = hit[0]
+        times = "once" if len(hit) == 1 else f"{len({i for i, _ in hit})} times"
+        yield self.finding(
+            f"The loss leaps from {loss[leap - 1]:.4g} to {loss[leap]:.4g} ({times}) where {why.text}",
+            evidence=[point(loss, leap - 1, "just before"), point(loss, leap), why],
+            step=updates_before(loss, leap),
+            clues=clues("the loss does not continue where it stopped", resume_state_lost=5.0, lr_too_high=0.5),
+        )
+
+    bad = [
+        case("the step number falls back", series={"loss": [2.0, 1.0, 0.5, 2.1, 2.0, 1.9, 1.8]},
+             steps=[100, 200, 300, 200, 300, 400, 500]),
+        case("the rate starts anew", series={"loss": [2.0, 1.0, 0.5, 0.2, 0.1, 2.1, 2.0, 1.9, 1.8],
+                                             "learning_rate": [9e-5, 7e-5, 5e-5, 3e-5, 1e-5, 9e-5, 7e-5, 5e-5, 3e-5]}),
+    ]  # fmt: skip
+    good = [
+        case("continues", series={"loss": [2.0, 1.0, 0.5, 0.5, 0.4, 0.4, 0.4]},
+             steps=[100, 200, 300, 200, 300, 400, 500]),
+        case("a spike without a restart", series={"loss": [2.0, 1.0, 0.5, 3.0, 0.5, 0.4, 0.3]}),
+        case("restarts of a cosine", series={"loss": [2.0, 1.5, 1.2, 1.1, 1.0, 1.1, 1.0, 0.9, 0.8],
+                                             "learning_rate": [9e-5, 7e-5, 5e-5, 3e-5, 1e-5, 9e-5, 7e-5, 5e-5, 3e-5]}),
+    ]  # fmt: skip
+    not_enough = [case("a short log", series={"loss": [2.0, 0.5, 2.1]})]
+
+
+def _restarts(run: Run, loss: Series) -> list[tuple[int, Evidence]]:
+    """Index in the loss, and what says that the run starts anew there."""
+    found = [(i, Evidence(text="the step number falls back", source=loss.place(i))) for i in steps_restart(loss)]
+    for event in run.events_of(EVENT_RESUME):
+        index = _index_of(loss, event.step)
+        if index is not None:
+            found.append((index, Evidence(text="the run was resumed", source=event.source, step=event.step)))
+    rate = run.series.get("learning_rate")
+    if rate is None or not shape(rate).bins or steps_restart(rate):
+        return found
+    for turn in turning_points(rate, RATE_RISES):
+        step = rate.steps[turn]
+        index = turn if len(rate) == len(loss) else _index_of(loss, None if math.isnan(step) else int(step))
+        if index is not None and at_step(rate, step) < shape(rate).high:
+            text = f"the learning rate jumps up again after {rate[turn]:.3g}"
+            found.append((index, Evidence(text=text, source=rate.place(turn), step=rate.step(turn))))
+    return found
+
+
+def _index_of(loss: Series, step: int | None) -> int | None:
+    if step is None:
+        return None
+    return next((i for i, s in enumerate(loss.steps) if s >= step), None)

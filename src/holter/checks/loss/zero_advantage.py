@@ -1,0 +1,85 @@
+"""LOS014 rewards-equal-within-groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.shape import Shape, point, shape, updates_before
+from holter.finding import Evidence, Finding, Severity
+from holter.run import Run, Series
+from holter.stages import Stage
+
+MOST = 0.9
+"""Share of groups, or of log lines, without any spread. Up to a half is ordinary: easy and hopeless prompts exist."""
+
+
+class RewardsEqualWithinGroups(Check):
+    """All answers of a group get the same reward, so there is no gradient.
+
+    What it looks for: reward_std of exactly 0.0, or frac_reward_zero_std of 1.0, at nearly every point, with a gradient
+    norm of 0.0 where it is logged. A policy loss of 0.0 by itself is normal: at the first of several updates on the
+    same samples the ratio is one and the advantages average to zero.
+
+    Why it hurts: advantages are rewards minus the mean of their group; if all are equal, every advantage is zero.
+
+    How to fix it: a finer reward, more answers per prompt, a higher temperature, prompts that are neither trivial nor
+    hopeless.
+
+    When to ignore it: when only some groups are affected.
+
+    Threshold: `MOST` of groups or points.
+
+    Sources: Shao et al. 2024 (GRPO), equation for the group-relative advantage; TRL ``frac_reward_zero_std``.
+    """
+
+    code = "LOS014"
+    name = "rewards-equal-within-groups"
+    title = "Rewards do not differ within groups"
+    severity = Severity.ERROR
+    stage = Stage.LOSS
+    factor = "num_generations"
+    needs = Needs(any_of=(("reward_std",), ("frac_reward_zero_std",)))
+
+    def detect(self, run: Run) -> Iterator[Finding]:
+        evidence = _without_spread(run)
+        norms = run.series.get("grad_norm")
+        moving = norms is not None and bool(shape(norms).bins) and shape(norms).high > 0.0
+        if not evidence or (moving and norms is not None and shape(norms).zeros < MOST * len(norms)):
+            return
+        if norms is not None and not moving and len(norms):
+            evidence.append(point(norms, 0))
+        step = updates_before(norms, 0) if norms is not None and len(norms) else None
+        yield self.finding(
+            "All answers of a group get the same reward: every advantage is zero, and so is the gradient",
+            evidence=evidence,
+            step=step,
+            clues=clues(
+                "the spread within groups is exactly zero", zero_advantage=7.0, lr_zero=-2, no_trainable_params=-1
+            ),
+        )
+
+    bad = [
+        case("no spread", series={"loss": [0.0], "grad_norm": [0.0], "reward_std": [0.0], "reward": [3.0]}),
+        case("the share says so", series={"frac_reward_zero_std": [1.0, 1.0, 1.0]}),
+    ]
+    good = [
+        case("a normal start", series={"loss": [0.0], "grad_norm": [0.4], "reward_std": [0.7]}),
+        case("half of the groups", series={"frac_reward_zero_std": [0.5, 0.4], "reward_std": [0.2, 0.3]}),
+        case("now and then", series={"reward_std": [0.5, 0.0, 0.4, 0.3], "grad_norm": [0.2, 0.0, 0.1, 0.2]}),
+    ]
+    not_enough = [case("no rewards", series={"loss": [0.0]})]
+
+
+def _without_spread(run: Run) -> list[Evidence]:
+    spread, share = run.series.get("reward_std"), run.series.get("frac_reward_zero_std")
+    found: list[Evidence] = []
+    if spread is not None and _mostly_zero(shape(spread), spread):
+        found.append(point(spread, 0))
+    if share is not None and shape(share).bins and shape(share).head >= MOST and shape(share).tail >= MOST:
+        found.append(point(share, 0))
+    return found
+
+
+def _mostly_zero(found: Shape, series: Series) -> bool:
+    return len(series) > 0 and found.zeros >= MOST * len(series)

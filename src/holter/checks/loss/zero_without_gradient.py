@@ -1,0 +1,128 @@
+"""LOS011 nothing-supervised."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.context import has_plain_loss
+from holter.checks.shape import point, shape, updates_before
+from holter.checks.symptoms import TRAIN_LOSSES, always_zero, nonfinite
+from holter.finding import Clue, Evidence, Finding, Severity
+from holter.run import Run, Series
+from holter.stages import Stage
+
+MEMORISED = 0.05
+"""Nats. A loss that came down to this before it reads 0.0 got there by learning."""
+
+FULL_FALL = 0.5
+"""Nats. A loss that stood above this at the line before and reads exactly 0.0 at the next did not get there by
+learning."""
+
+
+class NothingSupervised(Check):
+    """The loss is exactly 0.0 without having been learnt.
+
+    What it looks for: a loss of exactly 0.0 at every line, or from one line to the next from an ordinary level, with no
+    NaN anywhere. Beside it a gradient norm of exactly 0.0 says that there is nothing to learn from: every label is
+    masked, or nothing is trainable. Without a gradient norm a hidden NaN is possible too.
+
+    Why it hurts: nothing is trained, and the run ends without an error.
+
+    How to fix it: count the labels that are not -100 in one collated batch. If there are some, look at the number of
+    trainable parameters and at the gradient norm.
+
+    When to ignore it: for policy losses (GRPO, PPO), which are 0.0 by construction, and for data learnt by heart, where
+    the loss falls smoothly to 0.0.
+
+    Threshold: exactly 0.0 after a level above `FULL_FALL`, or throughout; a level below `MEMORISED` counts as learnt.
+
+    Sources: torch ``CrossEntropyLoss`` with ignore_index -100; transformers ``logging_nan_inf_filter``.
+    """
+
+    code = "LOS011"
+    name = "nothing-supervised"
+    title = "The loss is exactly 0.0 and nothing was learnt"
+    severity = Severity.ERROR
+    stage = Stage.LOSS
+    needs = Needs(any_of=tuple((name,) for name in TRAIN_LOSSES))
+
+    def detect(self, run: Run) -> Iterator[Finding]:
+        if not has_plain_loss(run) or nonfinite(run) is not None:
+            return
+        loss = run.series.get("loss")
+        found = _zero_point(loss) if loss is not None else None
+        if loss is None or found is None:
+            written = always_zero(run, *TRAIN_LOSSES) if loss is None else None
+            if written is not None:
+                yield self._found(run, [written], None, whole=True)
+            return
+        whole = shape(loss).zeros == len(loss)
+        evidence = [point(loss, found)]
+        if found > 0:
+            evidence.append(point(loss, found - 1, "just before"))
+        yield self._found(run, evidence, updates_before(loss, found), whole=whole)
+
+    def _found(self, run: Run, evidence: list[Evidence], step: int | None, *, whole: bool) -> Finding:
+        norm = run.series.get("grad_norm")
+        still = norm is not None and bool(shape(norm).bins) and shape(norm).high == 0.0
+        still = still or (norm is None and always_zero(run, "grad_norm") is not None)
+        if norm is not None and still:
+            evidence.append(point(norm, 0))
+        beside = (
+            ", and so is the gradient norm" if still else "" if norm is not None else "; no gradient norm is logged"
+        )
+        return self.finding(
+            f"The loss is exactly 0.0 {'throughout' if whole else 'all at once'}{beside}",
+            evidence=evidence,
+            step=step,
+            clues=list(_clues(still, norm is not None, whole)),
+        )
+
+    bad = [
+        case("with a gradient of 0.0", series={"loss": [0.0] * 3, "grad_norm": [0.0] * 3}),
+        case("no gradient norm", series={"loss": [0.0, 0.0]}),
+        case("all at once", series={"loss": [2.1, 1.9, 0.0, 0.0, 0.0]}),
+        case("written down", facts={"train_loss": 0.0}),
+    ]
+    good = [
+        case("learnt by heart", series={"loss": [0.9, 0.3, 0.04, 0.0, 0.0]}),
+        case("a policy loss", series={"loss": [0.0, 0.0], "reward": [0.1, 0.3], "grad_norm": [0.2, 0.3]}),
+        case("a hidden NaN is NUM002's", series={"loss": [0.0], "grad_norm": [math.nan]}),
+        case("an explosion is NUM007's", series={"loss": [1.3, 34024.0, 0.0, 0.0]}),
+        case("one empty batch", series={"loss": [2.1, 0.0, 2.0, 1.9]}),
+    ]
+    not_enough = [case("no loss", series={"eval_loss": [0.5]})]
+
+
+def _zero_point(loss: Series) -> int | None:
+    """Index of the first 0.0 of a loss that is 0.0 throughout, or falls to it in one leap and stays there."""
+    found = shape(loss)
+    if not found.zeros or not found.bins or found.high >= 1000.0:
+        return None
+    if found.zeros == len(loss):
+        return 0
+    first = found.first_zero or 0
+    rest = loss.values[first:]
+    if any(rest) or first == 0:
+        return None if any(rest) else 0
+    before = min(v for v in loss.values[max(0, first - 3) : first] if math.isfinite(v))
+    return first if before > FULL_FALL and before > MEMORISED else None
+
+
+def _clues(still: bool, known_norm: bool, whole: bool) -> Iterator[Clue]:
+    if still:
+        why = "loss and gradient are both exactly 0.0: nothing to learn from, and no NaN"
+        yield from clues(why, labels_all_masked=4.0, template_mismatch=2.5, no_trainable_params=1.5, fp16_overflow=-4)
+        yield from clues(why, checkpointing_no_input_grad=0.5, lr_too_high=-4, lr_zero=-1, loss_coefficient_zero=0.5)
+        return
+    if known_norm:
+        why = "the loss is exactly 0.0 although there is a gradient"
+        yield from clues(why, labels_all_masked=2.0, template_mismatch=1.5, fp16_overflow=-1)
+        return
+    why = "exactly 0.0, with no gradient norm to tell a hidden NaN from empty labels"
+    yield from clues(why, labels_all_masked=3.0, template_mismatch=2.0, fp16_overflow=1.5, nan_filter_hides_nan=0.5)
+    yield from clues(why, quantized_without_adapter=0.5, no_trainable_params=-1.0, lr_too_high=-3)
+    if not whole:
+        yield from clues("it was an ordinary loss before", labels_all_masked=-1.5, fp16_overflow=1.0)
