@@ -154,7 +154,8 @@ class Event:
         text: the line or message, as written, without colour codes.
         source: where it stands.
         step: the step at which it happened, None where unknown.
-        data: numbers parsed out of it, by name (``loss_scale``, ``rank``, ...).
+        data: numbers parsed out of it, by name (``loss_scale``, ``rank``, ...); ``others`` holds the text of a few
+            further lines of the template.
         count: how many lines of the same template it stands for.
     """
 

@@ -177,14 +177,15 @@ def _library(run: Run) -> _Library:
 
 def _from_events(run: Run) -> Iterator[Statement]:
     for event in run.events:
-        yield Statement(
-            folded=fold(event.text),
-            text=event.text,
-            kind=event.kind,
-            source=event.source,
-            step=event.step,
-            count=event.count,
-        )
+        for text in (event.text, *event.data.get("others", ())):
+            yield Statement(
+                folded=fold(text),
+                text=text,
+                kind=event.kind,
+                source=event.source,
+                step=event.step,
+                count=event.count,
+            )
 
 
 def _from_facts(run: Run) -> Iterator[Statement]:

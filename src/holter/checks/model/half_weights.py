@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from holter.checks.base import Check, Needs, case, clues
-from holter.checks.look import Known, adapters_on, half_weights, known, mixed_half, plain, weights_dtype, written
+from holter.checks.look import (
+    MIXED_HALF,
+    Known,
+    adapters_on,
+    half_weights,
+    known,
+    mixed_half,
+    plain,
+    weights_dtype,
+    written,
+)
 from holter.checks.messages import find, phrase
 from holter.checks.symptoms import nonfinite, number
 from holter.finding import Clue, Evidence, Finding, Fix, Severity
@@ -67,7 +77,7 @@ class WeightsInHalf(Check):
         if half is None or adapters_on(run) is not None:
             return
         scaler, symptom = mixed_half(run), _symptom(run)
-        if scaler is not None and scaler.name == half.name:
+        if scaler is not None and (scaler.name == half.name or not _scales(scaler)):
             scaler = None
         if scaler is None and symptom is None and known(run, "optim") is None and "loss" not in run.series:
             return
@@ -79,6 +89,14 @@ class WeightsInHalf(Check):
             severity=Severity.WARNING if symptom is not None or scaler is not None else Severity.NOTE,
             fix=Fix(summary="Hold the weights in float32 with fp16=True, or train in bf16."),
         )
+
+
+def _scales(scaler: Known) -> bool:
+    """Whether autocast with a scaler is meant; the bare word fp16 says nothing of a scaler."""
+    return (
+        scaler.name not in ("precision", "mixed_precision")
+        or MIXED_HALF.search(written(scaler.plain).lower()) is not None
+    )
 
 
 def _symptom(run: Run) -> Evidence | None:

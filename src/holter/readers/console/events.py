@@ -68,6 +68,7 @@ LAST_FRAMES = 12  # lines of frames quoted before an exception
 MAX_AFTER = 30  # indented lines after an exception that belong to its message
 MAX_TEXT = 2_000  # characters of an event's text
 MAX_OVERFLOWS = 100_000  # overflow lines kept one by one
+MAX_OTHERS = 7  # further lines of one template kept word for word: enough to compare the ranks of one machine
 
 
 @dataclass
@@ -179,6 +180,9 @@ class Events:
                 self._add(line.number, kind, line.text, step, data)
             return
         number_, event = self._found[at]
+        others = event.data.get("others", [])
+        if len(others) < MAX_OTHERS:
+            event = replace(event, data={**event.data, "others": [*others, line.text[:MAX_TEXT].strip()]})
         self._found[at] = (number_, replace(event, count=event.count + 1))
 
     def _message(self, line: Line, step: int | None) -> None:

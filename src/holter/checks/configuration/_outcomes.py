@@ -1,0 +1,103 @@
+"""Which rows of a table of runs belong together, and which of these runs failed."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from holter.checks.symptoms import number, numbers
+from holter.run import Value
+
+LOSS = re.compile(r"(^|_|/|\.)(loss|perplexity|ppl)(_(first|last|final|end|start|min|max))?$", re.I)
+SCORE = re.compile(
+    r"(^|_|/|\.)(accuracy|acc|f1|mcc|bleu|chrf|rouge\w*|exact_match|em|success|auc|pearson|spearman|score)$", re.I
+)
+OTHER_NUMBER = re.compile(
+    r"grad_norm|runtime|seconds|speed|memory|tokens_per|_relative|_pct|time$|surf_|vol_|error$", re.I
+)
+PROGRESS = frozenset({"step", "steps", "epoch", "epochs", "iteration", "iter", "global_step"})
+WORDS = frozenset(
+    {"result", "outcome", "observed", "status", "symptom", "comment", "note", "output", "behaviour", "behavior"}
+)
+BAD_WORDS = re.compile(
+    r"nan|inf\b|diverg|fail|collaps|chance|worse|not (?:converge|learn|work)|doesn.t (?:converge|learn|work)|stuck|"
+    r"overflow|crash|error|broken|garbage|constant|random|explod|wrong|bad|zero|useless|0\.0"
+)
+FALL = 0.2
+"""Share of the scale of a score (1, or 100) below the best run that counts as failed: far beyond seed noise."""
+
+RISE = 1.5
+"""Final loss relative to the best run that counts as failed."""
+
+
+@dataclass(kw_only=True)
+class Group:
+    """Rows of one run.
+
+    Attributes:
+        settings: what was set.
+        rows: its rows in order.
+        failed: how it failed, empty when it did not.
+        judged: whether anything says how it went.
+    """
+
+    settings: dict[str, Value]
+    rows: list[Mapping[str, Value]] = field(default_factory=list)
+    failed: str = ""
+    judged: bool = False
+
+
+def groups_of(rows: Sequence[Mapping[str, Value]]) -> list[Group]:
+    """The runs of a table, judged against each other."""
+    groups: dict[str, Group] = {}
+    for row in rows:
+        settings = {name: value for name, value in row.items() if is_setting(name, value)}
+        key = repr(sorted((name, repr(value.value)) for name, value in settings.items()))
+        groups.setdefault(key, Group(settings=settings)).rows.append(row)
+    found = list(groups.values())
+    for group in found:
+        group.failed = _failure(group, found)
+        group.judged = bool(group.failed) or any(_outcome(name) for row in group.rows for name in row)
+    return found
+
+
+def is_setting(name: str, value: Value) -> bool:
+    """Whether a column was set rather than observed."""
+    if name in PROGRESS or name in WORDS or OTHER_NUMBER.search(name):
+        return False
+    return not (LOSS.search(name) or SCORE.search(name))
+
+
+def _outcome(name: str) -> bool:
+    return name in WORDS or LOSS.search(name) is not None or SCORE.search(name) is not None
+
+
+def _failure(group: Group, groups: Iterable[Group]) -> str:
+    for row in group.rows:
+        for name, value in row.items():
+            if name in WORDS and isinstance(value.value, str) and BAD_WORDS.search(value.value.lower()):
+                return "said"
+            if LOSS.search(name) and any(not math.isfinite(v) for v in numbers(value.value)):
+                return "nan"
+    last = group.rows[-1]
+    for name, value in last.items():
+        amount = number(value.value)
+        if amount is not None and _far_behind(name, amount, _peers(name, groups)):
+            return "behind"
+    return ""
+
+
+def _peers(name: str, groups: Iterable[Group]) -> list[float]:
+    found = [number(group.rows[-1][name].value) for group in groups if name in group.rows[-1]]
+    return [amount for amount in found if amount is not None and math.isfinite(amount)]
+
+
+def _far_behind(name: str, amount: float, peers: list[float]) -> bool:
+    if len(peers) < 2:
+        return False
+    if SCORE.search(name):
+        scale = 100.0 if max(peers) > 1.0 else 1.0
+        return max(peers) - amount >= FALL * scale or (amount == 0.0 and max(peers) > 0.0)
+    return LOSS.search(name) is not None and min(peers) > 0.0 and amount >= RISE * min(peers)

@@ -1,0 +1,133 @@
+"""What it means when one setting separates failed runs from good ones."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+
+from holter.checks.base import clues
+from holter.checks.context import Compute, precision
+from holter.checks.look import dtype_word, is_on, written
+from holter.checks.symptoms import number
+from holter.finding import Clue
+from holter.knowledge.families import Fp16Record, family_of
+from holter.run import Run, Value
+
+SIZES = ("tiny", "mini", "small", "base", "medium", "large", "xlarge", "xl", "xxl", "huge")
+PARAMETERS = re.compile(r"(\d+(?:\.\d+)?)\s*([bm])\b", re.I)
+
+PLAIN: dict[str, dict[str, float]] = {
+    "attn_implementation": {"attention_kernel_bug": 7.0},
+    "flash_attention": {"attention_kernel_bug": 6.5},
+    "seed": {"seed_instability": 6.5},
+    "data_seed": {"seed_instability": 5.0},
+    "padding_side": {"padding_side": 6.0, "fully_masked_attention_nan": 3.0},
+    "use_fast": {"tokenizer_fast_slow_mismatch": 6.5},
+    "tokenizer_class": {"tokenizer_fast_slow_mismatch": 6.0},
+    "tokenizer_name": {"tokenizer_fast_slow_mismatch": 4.0, "template_mismatch": 3.0},
+    "legacy": {"tokenizer_fast_slow_mismatch": 5.0, "template_mismatch": 3.0},
+    "chat_template": {"template_mismatch": 6.5},
+    "load_in_8bit": {"quantized_precision_mismatch": 6.0},
+    "load_in_4bit": {"quantized_precision_mismatch": 6.0},
+    "bnb_4bit_compute_dtype": {"quantized_precision_mismatch": 6.5},
+    "bnb_4bit_quant_type": {"quantized_precision_mismatch": 4.0},
+    "adam_epsilon": {"optimizer_eps_underflow": 6.0},
+    "gradient_checkpointing": {"checkpointing_no_input_grad": 5.5},
+    "use_reentrant": {"checkpointing_no_input_grad": 6.5},
+    "modules_to_save": {"head_not_trained_or_saved": 6.0},
+    "target_modules": {"adapter_targets_unmatched": 5.0},
+    "is_trainable": {"no_trainable_params": 6.0},
+    "use_peft": {"low_precision_weights": 1.0},
+    "fp16_full_eval": {"eval_only_nan": 6.5},
+    "master_weights": {"low_precision_weight_update": 6.5},
+    "framework": {"framework_bug": 5.0},
+    "engine": {"framework_bug": 5.0},
+    "deepspeed_stage": {"framework_bug": 4.0},
+    "devices": {"attention_kernel_bug": 2.5, "framework_bug": 2.5, "quantized_precision_mismatch": 1.0},
+    "packing": {"framework_bug": 3.0, "labels_all_masked": 1.0},
+    "ctc_zero_infinity": {"ctc_target_too_long": 6.5},
+    "zero_infinity": {"ctc_target_too_long": 6.5},
+    "beta": {"loss_coefficient_zero": 2.0, "lr_too_high": 1.0},
+    "world_size": {"ddp_no_gradient_sync": 2.5, "ddp_duplicate_data": 2.0, "scheduler_step_mismatch": 1.0},
+    "resume_from_checkpoint": {"resume_state_lost": 6.0},
+    "lora_alpha": {"lr_too_high": 4.0},
+    "num_train_epochs": {"overfitting": 3.0},
+    "torch_compile": {"framework_bug": 5.0},
+}
+"""Setting -> causes with bits, where the direction does not matter."""
+
+
+def clues_of(
+    name: str, bad: Value | None, good: Value | None, rivals: int, how: str = "", run: Run | None = None
+) -> Iterator[Clue]:
+    """Causes that ``name`` points to when it separates failed runs from good ones.
+
+    Args:
+        name: the setting.
+        bad: its value in a failed run, None where it was not given.
+        good: its value in a good run.
+        rivals: how many settings separate equally well; each then weighs less.
+        how: how the run failed: ``nan``, ``behind`` or ``said``.
+        run: for the precision that all rows share.
+    """
+    worse, better = None if bad is None else bad.value, None if good is None else good.value
+    for cause, bits in _bits(name, worse, better, how, run).items():
+        yield from clues(f"{name} separates failed runs from good ones", **{cause: bits - math.log2(max(rivals, 1))})
+
+
+def _bits(name: str, bad: object, good: object, how: str, run: Run | None) -> dict[str, float]:
+    if name in ("fp16", "bf16", "torch_dtype", "dtype", "precision", "mixed_precision", "fp16_opt_level"):
+        return _precision(name, bad, good, how)
+    if name in ("model", "model_name_or_path", "model_type"):
+        return _model(written(bad), written(good), how, run)
+    if name == "learning_rate":
+        low, high = number(good), number(bad)
+        rising = low is not None and high is not None and high > low
+        return {"lr_too_high": 6.5, "warmup_missing": 1.5} if rising else {"lr_too_low": 5.0, "lr_zero": 1.0}
+    if name in ("warmup_steps", "warmup_ratio"):
+        short = (number(bad) or 0.0) < (number(good) or 0.0)
+        return {"warmup_missing": 6.5} if short else {"warmup_too_long": 5.5}
+    if name in ("max_length", "max_source_length", "max_target_length"):
+        shorter = (number(bad) or 0.0) < (number(good) or 0.0)
+        return {"labels_all_masked": 5.5} if shorter else {"fp16_overflow": 1.0, "attention_kernel_bug": 1.5}
+    if name.startswith("versions."):
+        tokens = how == "behind" and name.endswith(("transformers", "tokenizers", "sentencepiece"))
+        return {"framework_bug": 6.0, "template_mismatch": 2.5 if tokens else 1.0}
+    if name == "optim":
+        return {"optimizer_eps_underflow": 2.0, "lr_too_high": 2.0, "framework_bug": 1.5}
+    if name == "r":
+        return {"lr_too_high": 3.0}
+    return PLAIN.get(name, {})
+
+
+def _precision(name: str, bad: object, good: object, how: str) -> dict[str, float]:
+    half = name == "fp16" and is_on(bad)
+    half = half or dtype_word(str(written(bad)).split(",")[0]) == "float16" or "16-mixed" in written(bad)
+    brain = (name == "bf16" and is_on(bad)) or dtype_word(str(written(bad)).split(",")[0]) == "bfloat16"
+    if half and not written(bad).lower().startswith("bf16"):
+        return {"fp16_overflow": 6.5, "low_precision_weights": 3.0 if "dtype" in name else 0.5}
+    if brain:
+        return {"low_precision_weight_update": 6.0} if how != "nan" else {"framework_bug": 3.0, "fp16_overflow": -3.0}
+    if name == "bf16" and is_on(good):
+        return {"fp16_overflow": 4.0}
+    return {"low_precision_weights": 2.0}
+
+
+def _model(bad: str, good: str, how: str, run: Run | None) -> dict[str, float]:
+    family, other = family_of(bad), family_of(good)
+    wide = run is None or precision(run).compute in (Compute.FP16, Compute.UNKNOWN)
+    if how == "nan" and wide and family is not None and family.fp16 is Fp16Record.OVERFLOWS and family != other:
+        return {"fp16_overflow": 5.0}
+    if _size(bad) > _size(good):
+        return {"lr_too_high": 4.5, "seed_instability": 3.0, "warmup_missing": 1.5}
+    return {"framework_bug": 1.0, "lr_too_high": 1.0}
+
+
+def _size(model: str) -> float:
+    """A rank of size: by a word, or by the number of parameters."""
+    match = PARAMETERS.search(model)
+    if match is not None:
+        return float(match[1]) * (1000.0 if match[2].lower() == "b" else 1.0)
+    words = re.split(r"[-_/.\s]", model.lower())
+    return max((float(rank) for rank, size in enumerate(SIZES) if size in words), default=0.0)

@@ -1,0 +1,115 @@
+"""CFG003 setting-separates-runs."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from holter.checks.base import Check, Needs, case
+from holter.checks.configuration._outcomes import Group, groups_of
+from holter.checks.configuration._separators import clues_of
+from holter.checks.look import written
+from holter.finding import Evidence, Finding, Severity
+from holter.run import Run, Value
+from holter.stages import Stage
+
+SCORED_ELSEWHERE = frozenset({"max_grad_norm", "gradient_accumulation_steps"})
+"""Their tables are read by checks of clipping and accumulation, which compare sizes."""
+
+NAMES_OF_RUNS = re.compile(r"^(run|name|id|sweep|label|trial|note|comment|host|date|time|job)$")
+
+
+class SettingSeparatesRuns(Check):
+    """What it looks for
+        A table of runs of which some failed, and a setting whose values among the failed runs are all different from
+        those among the good ones.
+
+    Why it hurts
+        It does not; it is the nearest thing to an experiment that somebody already did.
+
+    How to fix it
+        Take the value of the runs that worked, and find out why it matters.
+
+    When to ignore it
+        When several settings changed together: then each of them is only a suspect, and weighs less.
+
+    Threshold
+        A run counts as failed when a loss is NaN or infinite, a score is 0 or a fifth of the scale below the best, its
+        loss is half as high again as the best, or the table says so in words.
+
+    Sources
+        Mill's joint method of agreement and difference.
+    """
+
+    code = "CFG003"
+    name = "setting-separates-runs"
+    title = "One setting separates good runs from bad ones"
+    severity = Severity.ERROR
+    stage = Stage.LOG
+    needs = Needs(any_of=(("variants",),))
+    bad = (
+        case(
+            "kernel",
+            variants=[
+                {"attn_implementation": "sdpa", "loss": math.nan},
+                {"attn_implementation": "eager", "loss": 1.2},
+            ],
+        ),
+        case("size", variants=[{"model": "x-base", "accuracy": 0.91}, {"model": "x-large", "accuracy": 0.5}]),
+    )
+    good = (
+        case("all fine", variants=[{"seed": 1, "accuracy": 0.91}, {"seed": 2, "accuracy": 0.9}]),
+        case("a little better", variants=[{"weight_decay": 0.1, "loss": 2.1}, {"weight_decay": 0.0, "loss": 2.0}]),
+    )
+    not_enough = (case("one run", series={"loss": [2.0]}),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """Fires when at least one run failed and one did not."""
+        groups = groups_of(run.variants)
+        failed, fine = [g for g in groups if g.failed], [g for g in groups if not g.failed and g.judged]
+        if not failed or not fine:
+            return
+        names = [n for n in _separating(failed, fine) if n not in SCORED_ELSEWHERE and not NAMES_OF_RUNS.match(n)]
+        shown = [_shown(failed[0]), _shown(fine[0])]
+        if not names:
+            if _same_settings(failed, fine):
+                yield self.finding(
+                    "runs with the same settings end very differently",
+                    evidence=shown,
+                    clues=clues_of("seed", None, None, 1),
+                )
+            return
+        for name in names:
+            bad, good = failed[0].settings.get(name), fine[0].settings.get(name)
+            yield self.finding(
+                f"{name} separates failed runs ({_word(bad)}) from good ones ({_word(good)})",
+                evidence=shown,
+                clues=clues_of(name, bad, good, len(names), failed[0].failed, run),
+            )
+
+
+def _separating(failed: list[Group], fine: list[Group]) -> Iterator[str]:
+    names = sorted({name for group in (*failed, *fine) for name in group.settings})
+    for name in names:
+        bad = {_word(group.settings.get(name)) for group in failed}
+        if bad.isdisjoint({_word(group.settings.get(name)) for group in fine}):
+            yield name
+
+
+def _same_settings(failed: list[Group], fine: list[Group]) -> bool:
+    return any(_plain(bad.settings) == _plain(good.settings) for bad in failed for good in fine)
+
+
+def _plain(settings: Mapping[str, Value]) -> dict[str, str]:
+    return {name: _word(value) for name, value in settings.items() if not NAMES_OF_RUNS.match(name) and name != "seed"}
+
+
+def _word(value: Value | None) -> str:
+    return "not given" if value is None or value.value is None else written(value.value)
+
+
+def _shown(group: Group) -> Evidence:
+    row = group.rows[-1]
+    text = ", ".join(f"{name} {written(value.value)}" for name, value in row.items())
+    return Evidence(text=text, source=next(iter(row.values())).source)
