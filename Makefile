@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format bench clean
+.PHONY: help demo test test-slow check format docs bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -36,6 +36,10 @@ check: $(VENV)/test.stamp ## lint, format check and strict types
 format: $(VENV)/test.stamp ## rewrite the code in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/test.stamp ## make the pages that come from the code
+	$(BIN)/python scripts/make_samples.py
+	$(BIN)/python scripts/make_docs.py
 
 bench: $(VENV)/test.stamp ## run the benchmarks that need nothing outside the repository
 	$(BIN)/python benchmarks/run_all.py

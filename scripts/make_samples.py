@@ -122,7 +122,7 @@ def fp16_overflow() -> Files:
         "train.log": "\n".join(lines) + "\n",
         "train.py": dedent(script),
         "train.ipynb": notebook(cells),
-        "requirements.txt": "torch==2.5.1\ntransformers==4.46.3\naccelerate==1.1.1\n",
+        "requirements.txt": "torch==2.4.1\ntransformers==4.44.2\naccelerate==0.34.2\n",
     }
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from holter.diagnosis.result import Diagnosis, Next, RankedCause, Verdict
 from holter.finding import Evidence, Finding, Fix, Severity
 from holter.reports.blocks import Bar, Bars, Block, Edit, Edits, Item, Items, Paragraph, Section, Table
-from holter.reports.wording import certainty, clip, count, lacking, listed, sentence, setting
+from holter.reports.wording import by_family, certainty, clip, count, lacking, listed, sentence, setting
 from holter.run import Source
 
+SOURCES = re.compile(r"(?=\bSources?: )")
+"""What an explanation rests on stands at its end and gets a paragraph of its own."""
 MOST_FILES = 200  # rows of the table of files; a folder of thousands is summed up after them
 MOST_FILES_BRIEF = 12  # as many as fit beside the answer on one screen
 
@@ -55,7 +58,8 @@ def excluded(diagnosis: Diagnosis) -> Section:
 
 def cause(diagnosis: Diagnosis) -> Section:
     """How the first cause works."""
-    blocks = (Paragraph(text=diagnosis.causes[0].explanation),) if diagnosis.causes else ()
+    parts = SOURCES.split(diagnosis.causes[0].explanation) if diagnosis.causes else []
+    blocks = tuple(Paragraph(text=part.strip()) for part in parts if part.strip())
     title = "Closest cause" if diagnosis.verdict is Verdict.UNDETERMINED else "Cause"
     return Section(key="cause", title=title, blocks=blocks)
 
@@ -163,7 +167,7 @@ def record(diagnosis: Diagnosis, *, brief: bool = False) -> Section:
         blocks += [Paragraph(text="Could not be read:"), *_items(gaps)]
     ran = sorted({*diagnosis.passed, *(f.code for f in diagnosis.findings)})
     if ran:
-        blocks.append(Paragraph(text=f"Checks that ran: {', '.join(ran)}."))
+        blocks.append(Paragraph(text=f"Checks that ran: {by_family(ran) if brief else ', '.join(ran)}."))
     blocks += _skipped(diagnosis, brief)
     lead = tally(diagnosis)
     return Section(key="record", title="What was looked at", blocks=tuple(blocks), folded=True, lead=lead)
@@ -185,8 +189,7 @@ def _skipped(diagnosis: Diagnosis, brief: bool) -> list[Block]:
 
 
 def _reason(why: str, codes: Sequence[str], brief: bool) -> Item:
-    joined = ", ".join(codes)
-    return Item(label=why, text=joined) if brief else Item(label=joined, text=why)
+    return Item(label=why, text=by_family(codes)) if brief else Item(label=", ".join(codes), text=why)
 
 
 def tally(diagnosis: Diagnosis) -> str:

@@ -30,6 +30,7 @@ _CERTAINTY = (
     (0.0, "unlikely"),
 )
 
+FAMILY_LETTERS = 3  # of the code of a check
 PYTHON_FILES = (".py", ".ipynb")
 
 
@@ -104,6 +105,14 @@ def lacking(reason: str) -> str:
         kinds = {"events": "messages in a log", "code": "source code", "variants": "table of several runs"}
         return f"no {kinds[reason.split()[1].rstrip(',')]}"
     return "settings or facts that nobody gave"
+
+
+def by_family(codes: Iterable[str]) -> str:
+    """``CFG 001 005, NUM 003``: codes in a third of the room."""
+    families: dict[str, list[str]] = {}
+    for code in sorted(codes):
+        families.setdefault(code[:FAMILY_LETTERS], []).append(code[FAMILY_LETTERS:])
+    return ", ".join(f"{family} {' '.join(numbers)}" for family, numbers in families.items())
 
 
 def listed(words: Iterable[str], last: str = "and") -> str:
