@@ -77,7 +77,7 @@ class WeightsInHalf(Check):
         if half is None or adapters_on(run) is not None:
             return
         scaler, symptom = mixed_half(run), _symptom(run)
-        if scaler is not None and (scaler.name == half.name or not _scales(scaler)):
+        if scaler is not None and (scaler.name == half.name or not _scales(run, scaler)):
             scaler = None
         if scaler is None and symptom is None and known(run, "optim") is None and "loss" not in run.series:
             return
@@ -91,12 +91,12 @@ class WeightsInHalf(Check):
         )
 
 
-def _scales(scaler: Known) -> bool:
-    """Whether autocast with a scaler is meant; the bare word fp16 says nothing of a scaler."""
-    return (
-        scaler.name not in ("precision", "mixed_precision")
-        or MIXED_HALF.search(written(scaler.plain).lower()) is not None
-    )
+def _scales(run: Run, scaler: Known) -> bool:
+    """Whether autocast with a scaler is meant; the bare word fp16 as a precision says nothing of a scaler."""
+    words = known(run, "precision")
+    if words is None or words.value.source != scaler.value.source:
+        return True
+    return MIXED_HALF.search(written(words.plain).lower()) is not None
 
 
 def _symptom(run: Run) -> Evidence | None:
