@@ -86,7 +86,7 @@ NEVER_BARE = frozenset(_NEVER_BARE_WORDS.split())
 _OTHERS_WORDS = """
 eval evaluation val valid validation test ref reference critic reward_model teacher discriminator rollout
 generation generate inference vae text_encoder vision vision_config text_config data dataset datasets
-dataloader tokenizer generation_config logger logging wandb profiler
+dataloader tokenizer generation_config logger logging wandb profiler tokenizer_call model_config collator
 """
 OTHERS = frozenset(_OTHERS_WORDS.split())
 """Parents under which a training setting belongs to something else: ``critic.optim.lr`` is not the rate of the run."""

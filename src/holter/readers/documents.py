@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from holter.names import config_name
-from holter.readers.base import Sample
 from holter.readers.tree import Entry, Node, TooLarge, Tree, flatten, repeated
-from holter.run import Authority, Gap, Run, Value
+from holter.run import Authority, Gap, Run, Source, Value
 from holter.secrets import mask_value
 from holter.values import add
 
@@ -45,16 +45,30 @@ def knows(tree: Tree) -> int:
 
 
 def add_documents(
-    run: Run, tree: Tree, sample: Sample, *, authority: Authority = Authority.CONFIG, tool: str | None = None
+    run: Run, tree: Tree, place: Source, *, authority: Authority = Authority.CONFIG, tool: str | None = None
 ) -> None:
-    """Add the settings of all documents, and gaps for what could not be read."""
+    """Add the settings of all documents, and gaps for what could not be read.
+
+    Args:
+        run: where to.
+        tree: as parsed.
+        place: the file; its line, if any, is that of the first line of the text, inside another document.
+        authority: of the source.
+        tool: see `holter.names.config_name`; told by the keys where it is None.
+    """
     for document in tree.documents:
         try:
             for entry in entries(document):
-                add_entry(run, entry, sample, authority=authority, tool=tool or tool_of(document))
+                add_entry(run, entry, place, authority=authority, tool=tool or tool_of(document))
         except TooLarge:
-            run.gaps.append(too_large(sample))
-    add_faults(run, tree, sample)
+            run.gaps.append(too_large(place))
+    add_faults(run, tree, place)
+
+
+def at(place: Source, line: int, key: str | None = None) -> Source:
+    """A line of the text that starts at ``place``."""
+    first = (place.line or 1) - 1
+    return replace(place, line=line + first if line else place.line, key=key)
 
 
 def entries(document: Node) -> Iterator[Entry]:
@@ -62,12 +76,10 @@ def entries(document: Node) -> Iterator[Entry]:
     yield from list(flatten(document))
 
 
-def add_entry(run: Run, entry: Entry, sample: Sample, *, authority: Authority, tool: str | None = None) -> None:
+def add_entry(run: Run, entry: Entry, place: Source, *, authority: Authority, tool: str | None = None) -> None:
     """Add one setting; private values are masked, versions are kept as written."""
     value, raw = mask_value(entry.key, entry.value, entry.raw)
-    template = Value(
-        value=value, source=sample.source(line=entry.line or None, key=entry.key), raw=raw, authority=authority
-    )
+    template = Value(value=value, source=at(place, entry.line, entry.key), raw=raw, authority=authority)
     if match := _VERSIONS.search(entry.key):
         add_version(run, match.group(1), raw or str(value), template)
     elif value == _AUTO and tool == "deepspeed":
@@ -85,29 +97,29 @@ def add_version(run: Run, package: str, text: str, template: Value) -> None:
     )
 
 
-def add_faults(run: Run, tree: Tree, sample: Sample) -> None:
+def add_faults(run: Run, tree: Tree, place: Source) -> None:
     """Gaps for what the parser could not take, and for keys given twice."""
     for line, what, why in tree.faults:
-        run.gaps.append(Gap(source=sample.source(line=line or None), what=what, why=why, do="the rest was read"))
+        run.gaps.append(Gap(source=at(place, line), what=what, why=why, do="the rest was read"))
     twice = [found for document in tree.documents for found in repeated(document)]
     for key, first, last in twice[:LIST_SHOWN]:
-        run.gaps.append(_twice(sample, key, first, last))
+        run.gaps.append(_twice(place, key, first, last))
 
 
-def _twice(sample: Sample, key: str, first: int, last: int) -> Gap:
+def _twice(place: Source, key: str, first: int, last: int) -> Gap:
     lines = f"lines {first} and {last}" if first and last else "two places"
     return Gap(
-        source=sample.source(line=last or None, key=key),
+        source=at(place, last, key),
         what=f"the key {key} only once: it is given in {lines}",
         why="loaders take the last and drop the others without a word; so does Holter, but it keeps both",
         do="delete the one that is not meant",
     )
 
 
-def too_large(sample: Sample) -> Gap:
+def too_large(place: Source) -> Gap:
     """The gap for a file whose anchors multiply."""
     return Gap(
-        source=sample.source(),
+        source=place,
         what="the values of this file",
         why="its anchors or nesting stand for more values than any settings file holds",
         do="give the settings without anchors, or single ones with --set",

@@ -57,14 +57,14 @@ def read(sample: Sample) -> Run:
                 _variants(run, document, sample)
             elif kind == "settings":
                 for entry in entries(document):
-                    add_entry(run, entry, sample, authority=Authority.FACT)
+                    add_entry(run, entry, sample.source(), authority=Authority.FACT)
             elif kind == "observed":
                 _observed(run, document, sample)
             else:
                 _facts(run, document, sample)
         except TooLarge:
-            run.gaps.append(too_large(sample))
-    add_faults(run, tree, sample)
+            run.gaps.append(too_large(sample.source()))
+    add_faults(run, tree, sample.source())
     return run
 
 

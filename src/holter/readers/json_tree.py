@@ -60,6 +60,16 @@ def _relaxed(text: str) -> tuple[Any, str, str] | None:
     return None
 
 
+def closed_json(text: str) -> Any:
+    """Plain data of JSON that is cut off, without its last values; None when even that cannot be read."""
+    for closed in _closed(text):
+        try:
+            return json.loads(closed)
+        except (ValueError, RecursionError):
+            continue
+    return None
+
+
 def _closed(text: str) -> list[str]:
     """``text`` cut after its last complete values and closed, the longest first."""
     expected: list[str] = []

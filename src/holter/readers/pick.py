@@ -22,6 +22,8 @@ READERS: tuple[str, ...] = (
     "requirements",
     "script",
     "shell",
+    "notebook",
+    "markdown",
     "console_log",
 )
 

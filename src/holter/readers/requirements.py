@@ -48,7 +48,7 @@ def read(sample: Sample) -> Run:
         tree = read_yaml(text)
         for document in tree.documents:
             _conda(run, document, sample)
-        add_faults(run, tree, sample)
+        add_faults(run, tree, sample.source())
         return run
     for number, line in enumerate(text.split("\n"), start=1):
         add_requirement(run, line, sample, number)
@@ -98,7 +98,7 @@ def add_pyproject(run: Run, tree: Tree, sample: Sample) -> None:
                 exact = isinstance(entry.value, str) and re.fullmatch(r"=?=?\d[\w.+]*", entry.value)
                 sign = "==" if exact else ""
                 _lines(run, [f"{match.group(1)}{sign}{str(entry.value).lstrip('=')}"], sample, entry.line)
-    add_faults(run, tree, sample)
+    add_faults(run, tree, sample.source())
 
 
 def _lines(run: Run, lines: Iterable[object], sample: Sample, number: int) -> None:

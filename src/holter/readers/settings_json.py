@@ -65,15 +65,15 @@ def read(sample: Sample) -> Run:
     run, tree = Run(), read_json(sample.read_text())
     special = _BY_NAME.get(sample.name)
     if special is None or (sample.name == "config.json" and not _is_model_config(tree)):
-        add_documents(run, tree, sample)
+        add_documents(run, tree, sample.source())
         return run
     try:
         for document in tree.documents:
             for entry, tool in special(document):
-                add_entry(run, entry, sample, authority=Authority.CONFIG, tool=tool)
+                add_entry(run, entry, sample.source(), authority=Authority.CONFIG, tool=tool)
     except TooLarge:
-        run.gaps.append(too_large(sample))
-    add_faults(run, tree, sample)
+        run.gaps.append(too_large(sample.source()))
+    add_faults(run, tree, sample.source())
     return run
 
 

@@ -24,5 +24,5 @@ def read(sample: Sample) -> Run:
     if sample.name == "pyproject.toml":
         add_pyproject(run, tree, sample)
     else:
-        add_documents(run, tree, sample)
+        add_documents(run, tree, sample.source())
     return run

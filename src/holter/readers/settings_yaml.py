@@ -28,5 +28,5 @@ def read(sample: Sample) -> Run:
     """All values by full key; references inside the file are resolved, anchors followed."""
     run, tree = Run(), read_yaml(sample.read_text())
     tree.documents[:] = [resolve_tree(document) for document in tree.documents]
-    add_documents(run, tree, sample)
+    add_documents(run, tree, sample.source())
     return run

@@ -65,6 +65,10 @@ CONSTRUCTORS: tuple[Constructor, ...] = (
         tool="generation_config",
         only=frozenset({"pad_token_id", "eos_token_id"}),
     ),
+    Constructor(
+        calls=re.compile(r"\w+For(Sequence|Token)Classification|\w+For(CausalLM|ConditionalGeneration|MaskedLM)"),
+        own={"architectures": CALLED},
+    ),
     Constructor(calls=re.compile(r"\w*Config")),
     Constructor(
         calls=re.compile(_OPTIMIZERS),

@@ -16,6 +16,7 @@ MAX_STATEMENT_LINES = 60  # when a file does not parse as a whole, no statement 
 
 _MAGIC = re.compile(r"^(?P<indent>\s*)(?P<sign>%%?|!|\?)(?P<rest>.*)$")
 _ASSIGNED_MAGIC = re.compile(r"^(?P<indent>\s*)[\w, ]+=\s*[!%](?P<rest>.*)$")
+_ELLIPSIS = re.compile(r",?\s*\.\.\.\s*,?(?=\s*[)\]}])")
 _CONTINUES = re.compile(r"^(elif|else|except|finally|case)\b|^[)\]}]")
 _OPENERS = {"(": ")", "[": "]", "{": "}"}
 
@@ -44,7 +45,8 @@ def parse(text: str) -> Parsed:
         parsed.pieces.append(whole)
         return parsed
     for first, block in _blocks(lines):
-        tree = _try(textwrap.dedent("\n".join(block)), first)
+        dedented = textwrap.dedent("\n".join(block))
+        tree = _try(dedented, first) or _try(_ELLIPSIS.sub(_line_ends, dedented), first)
         if tree is not None:
             parsed.pieces.append(tree)
         else:
@@ -119,6 +121,11 @@ def _blocks(lines: list[str]) -> Iterator[tuple[int, list[str]]]:
         decorated = line.strip().startswith("@") and _indent(line) <= margin
     if block:
         yield first, block
+
+
+def _line_ends(match: re.Match[str]) -> str:
+    """What stays of an ellipsis that stands for further arguments: its line ends, so that lines keep their numbers."""
+    return "\n" * match.group().count("\n")
 
 
 def _indent(line: str) -> int:

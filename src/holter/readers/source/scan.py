@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from holter.readers.source.noted import add_comments
 from holter.readers.source.parse import MAX_CHARACTERS, Parsed, comments, parse
@@ -13,50 +14,95 @@ from holter.readers.source.walk import Walker, bound_once
 from holter.run import Authority, Code, Gap, Run, Source
 
 
-def scan(text: str, source: Source, authority: Authority, *, offset: int = 0) -> tuple[Run, list[tuple[int, str]]]:
-    """What ``text`` says.
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A stretch of source code: a file, a notebook cell, a fenced block.
+
+    Attributes:
+        text: Python, possibly an excerpt.
+        source: the file and cell it stands in.
+        offset: lines before it in that file or cell.
+    """
+
+    text: str
+    source: Source
+    offset: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Magic:
+    """A command line behind ``!`` or ``%``; ``source`` holds its line."""
+
+    text: str
+    source: Source
+
+
+def scan(parts: Sequence[Part], authority: Authority) -> tuple[Run, list[Magic]]:
+    """What the parts of one file say; a name bound in one of them is known in all.
 
     Args:
-        text: Python source, possibly an excerpt.
-        source: the file and cell it stands in.
-        authority: how close it is to what ran.
-        offset: lines before it in that file.
+        parts: in the order in which they stand.
+        authority: how close the source is to what ran.
 
     Returns:
-        A Run, and the (line, text) of command lines found in IPython magics.
+        A Run, and the command lines found in IPython magics.
     """
-    run, parsed = Run(), parse(text)
-    walker = Walker(source=source, names=bound_once(parsed.pieces), offset=offset)
+    run, magics = Run(), list[Magic]()
+    parsed = [parse(part.text) for part in parts]
+    names = bound_once([piece for one in parsed for piece in one.pieces])
+    order = 0
+    for part, found in zip(parts, parsed, strict=True):
+        walker = Walker(source=part.source, names=names, offset=part.offset, order=order)
+        order = _scan_part(run, part, found, walker, authority)
+        for line, command in found.commands:
+            magics.append(Magic(text=command, source=replace(part.source, line=line + part.offset)))
+    _add_facts(run, parts, authority)
+    return run, magics
+
+
+def _scan_part(run: Run, part: Part, parsed: Parsed, walker: Walker, authority: Authority) -> int:
+    """Add one part; the running number of its last call or assignment."""
     try:
         walker.walk(parsed.pieces)
     except RecursionError:
-        run.gaps.append(_gap(source, "the rest of this source", "its expressions are nested too deep to follow"))
-    noted = comments(text)
+        run.gaps.append(_gap(part.source, "the rest of this source", "its expressions are nested too deep to follow"))
+    noted = [(line + part.offset, comment) for line, comment in comments(part.text)]
     code = Code(
-        source=replace(source, line=None),
+        source=replace(part.source, line=part.offset + 1 if part.offset else None),
         calls=tuple(walker.calls),
         assignments=tuple(walker.assignments),
         comments=tuple(comment for _, comment in noted),
     )
     run.code.append(code)
     add_settings(run, walker, code, authority)
-    add_comments(run, [(line + offset, comment) for line, comment in noted], source)
-    add_facts(run, code, {line + offset: comment for line, comment in noted}, authority)
-    add_token_facts(run, code, authority)
-    run.gaps.extend(_lost(text, parsed, source, offset))
-    return run, [(line + offset, command) for line, command in parsed.commands]
+    add_comments(run, noted, part.source)
+    run.gaps.extend(_lost(part, parsed))
+    return walker.order
 
 
-def _lost(text: str, parsed: Parsed, source: Source, offset: int) -> list[Gap]:
+def _add_facts(run: Run, parts: Sequence[Part], authority: Authority) -> None:
+    """Facts about the step, judged over all parts: a loop may stand in one cell and its function in another."""
+    if not run.code:
+        return
+    whole = Code(
+        source=replace(parts[0].source, line=None, cell=None),
+        calls=tuple(call for code in run.code for call in code.calls),
+        assignments=tuple(assignment for code in run.code for assignment in code.assignments),
+    )
+    noted = {(part.source.cell, line + part.offset): comment for part in parts for line, comment in comments(part.text)}
+    add_facts(run, whole, noted, authority)
+    add_token_facts(run, whole, authority)
+
+
+def _lost(part: Part, parsed: Parsed) -> list[Gap]:
     gaps = []
     if parsed.lost:
-        first, count = parsed.lost[0] + offset, len(parsed.lost)
+        first, count = parsed.lost[0] + part.offset, len(parsed.lost)
         what = f"line {first}" if count == 1 else f"{count} lines from line {first} on"
-        gaps.append(_gap(replace(source, line=first), what, "they are not Python; the rest was read"))
-    if len(text) > MAX_CHARACTERS:
-        gaps.append(
-            _gap(source, f"everything after {MAX_CHARACTERS:,} characters", "the file is too long for a script")
-        )
+        gaps.append(_gap(replace(part.source, line=first), what, "they are not Python; the rest was read"))
+    if len(part.text) > MAX_CHARACTERS:
+        why = "the file is too long for a script"
+        gaps.append(_gap(part.source, f"everything after {MAX_CHARACTERS:,} characters", why))
     return gaps
 
 

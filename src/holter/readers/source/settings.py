@@ -40,6 +40,8 @@ def add_settings(run: Run, walker: Walker, code: Code, authority: Authority) -> 
     for way in _WAYS:
         for (key, value, source, raw), tool in way(code, walker):
             add(run, key, value, template=Value(value=value, source=source, raw=raw, authority=authority), tool=tool)
+    for found in _lengths(code):
+        add(run, "max_length", found[1], template=Value(value=None, source=found[2], raw=found[3], authority=authority))
     for key, value, source, raw in _options(code):
         add(run, key, value, template=Value(value=value, source=source, raw=raw, authority=Authority.DEFAULT))
 
@@ -141,6 +143,13 @@ def _is_model(name: str) -> bool:
 def _is_tokenizing(call: Call) -> bool:
     last = call.name.rsplit(".", 1)[-1].removesuffix("_plus").lower()
     return ("tok" in last and "izer" in last) or last in ("tok", "encode", "batch_encode")
+
+
+def _lengths(code: Code) -> list[Found]:
+    """The length at which the tokenizer cuts, where all its calls in a file agree: two lengths are input and target."""
+    calls = [call for call in code.calls if _is_tokenizing(call) and "max_length" in call.kwargs]
+    found = [one for call in calls for one in _settled("max_length", call.kwargs["max_length"], call.source)]
+    return found[:1] if len({str(one[1]) for one in found}) == 1 and len(found) == len(calls) else []
 
 
 def _tokenizing(call: Call) -> Iterator[Found]:

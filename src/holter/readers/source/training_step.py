@@ -39,13 +39,13 @@ class Step:
     scaler: bool
 
 
-def add_facts(run: Run, code: Code, comments: Mapping[int, str], authority: Authority) -> None:
+def add_facts(run: Run, code: Code, comments: Mapping[tuple[int | None, int], str], authority: Authority) -> None:
     """Add facts about the training step in ``code``, as far as it shows one.
 
     Args:
         run: where to.
         code: calls and assignments of one file.
-        comments: line -> comment.
+        comments: (cell, line) -> comment.
         authority: of the source.
     """
     for name, value, call in (*_facts(code), *_bypass(code, comments), *_checkpoint(code)):
@@ -191,16 +191,15 @@ def _is_list_of_text(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(item, str) for item in value)
 
 
-def _bypass(code: Code, comments: Mapping[int, str]) -> Iterator[Fact]:
+def _bypass(code: Code, comments: Mapping[tuple[int | None, int], str]) -> Iterator[Fact]:
     """A forward pass through the module inside the wrapper, which leaves gradients unsynchronised."""
     wrapped = code.named(*_WRAPPERS)
     backward = code.named("backward")
     if not wrapped or not backward:
         return
     for call in code.calls:
-        line = call.source.line or 0
-        text = f"{call.name}("
-        through = _FORWARD_BYPASS.search(text) or (".module" in comments.get(line, "") and "()" in call.name)
+        comment = comments.get((call.source.cell, call.source.line or 0), "")
+        through = _FORWARD_BYPASS.search(f"{call.name}(") or (".module" in comment and "()" in call.name)
         forward = call.target.rsplit(".", 1)[-1] in ("loss", "output", "outputs", "out", "logits", "preds", "pred")
         if through and (forward or call.target) and not any("no_grad" in guard for guard in call.guards):
             yield "training_step.ddp_wrapper_bypassed", True, call
