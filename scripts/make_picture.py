@@ -17,7 +17,7 @@ from holter.reports import write
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "samples" / "loss-scale"
 PICTURE = ROOT / "docs" / "images" / "report.png"
-WIDTH, HEIGHT = 960, 1180
+WIDTH, HEIGHT = 900, 1560
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),

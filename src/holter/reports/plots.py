@@ -11,7 +11,7 @@ from holter.reports.scale import Axis, tick_text, value_axis, wants_log
 from holter.reports.thin import Odd, Point, gather, split, thin
 from holter.reports.wording import number
 
-WIDTH, HEIGHT = 760, 246
+WIDTH, HEIGHT = 760, 206
 LEFT, RIGHT, TOP, BOTTOM = 58, 16, 44, 30
 INNER_WIDTH, INNER_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 FEW_POINTS = 40  # up to here each point gets a dot with its value

@@ -22,7 +22,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("series", "record"),
     ),
     "html": (
-        *("fix", "series", "symptoms", "evidence", "suspects", "cause", "excluded", "expect", "checklist", "notes"),
+        *("symptoms", "fix", "series", "evidence", "excluded", "cause", "suspects", "expect", "checklist", "notes"),
         "record",
     ),
 }
