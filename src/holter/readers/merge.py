@@ -1,29 +1,43 @@
 """Joins what several files say about one training into one Run; the only place where sources meet.
 
-Nothing is dropped: of several series of one quantity the fullest is believed (``run.series``) and the others stay in
-``run.other_series``; of several spellings of a setting the most authoritative comes first.
+Nothing is dropped: series of the leading source are believed (``run.series``), those of others fill in what it lacks or
+stay in ``run.other_series``; of several spellings of a setting the most authoritative comes first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from holter.run import Run, Series
 
+COMPARISON = re.compile(r"(?:^|[\W_])(?:good|healthy|baseline|reference|working|ok)(?:[\W_]|$)", re.IGNORECASE)
+"""Names of files kept to compare with; what they log is not believed while another file logs a training."""
+
 
 def merge(parts: Iterable[Run]) -> Run:
-    """One Run from the parts, in the order given."""
-    whole = Run()
-    candidates: dict[str, list[Series]] = {}
+    """One Run from the parts, in the order given.
+
+    The leading source is the one with the most points of the training loss, then with steps, then the first. It is
+    believed for every quantity it holds; for the others the fullest source is.
+    """
+    whole, found = Run(), list[Series]()
     for part in parts:
         absorb(whole, part)
-        for series in _training_loss([*part.series.values(), *part.other_series]):
+        found.extend(_training_loss([*part.series.values(), *part.other_series]))
+    compared = _compared(found)
+    ranks = _ranks([series for series in found if series.source.file not in compared])
+    candidates: dict[str, list[Series]] = {}
+    for series in found:
+        if series.source.file in compared:
+            whole.other_series.append(series)
+        else:
             candidates.setdefault(series.name, []).append(series)
-    for name, found in candidates.items():
-        believed = max(found, key=_fullness) if len(found) > 1 else found[0]
+    for name, same in candidates.items():
+        believed = _believed(same, ranks)
         whole.series[name] = believed
-        whole.other_series.extend(series for series in found if series is not believed)
+        whole.other_series.extend(series for series in same if series is not believed)
     return whole
 
 
@@ -47,6 +61,37 @@ def _training_loss(found: list[Series]) -> list[Series]:
     if any(series.name == "loss" for series in found):
         return found
     return [replace(s, name="loss") if s.name == "train_loss" and len(s) > 1 else s for s in found]
+
+
+_Origin = tuple[str, str | None, int | None]
+
+
+def _origin(series: Series) -> _Origin:
+    return series.source.file, series.source.key, series.source.cell
+
+
+def _ranks(found: Sequence[Series]) -> dict[_Origin, int]:
+    """The place of each source, the leading one first."""
+    weights: dict[_Origin, tuple[int, int]] = {}
+    for series in found:
+        origin = _origin(series)
+        weight = _fullness(series) if series.name == "loss" else (0, 0)
+        weights[origin] = max(weights.get(origin, weight), weight)
+    ordered = sorted(weights, key=lambda origin: weights[origin], reverse=True)
+    return {origin: place for place, origin in enumerate(ordered)}
+
+
+def _compared(found: Sequence[Series]) -> set[str]:
+    files = {series.source.file for series in found}
+    compared = {file for file in files if COMPARISON.search(file.rsplit("/", 1)[-1])}
+    return compared if files - compared else set()
+
+
+def _believed(same: Sequence[Series], ranks: dict[_Origin, int]) -> Series:
+    if len(same) == 1:
+        return same[0]
+    leading = [series for series in same if ranks[_origin(series)] == 0]
+    return leading[0] if leading else max(same, key=_fullness)
 
 
 def _fullness(series: Series) -> tuple[int, int]:

@@ -12,20 +12,11 @@ from holter.run import Authority, Gap, Run, Value
 
 NAME = "trainer_state.json"
 
-COUNTERS = {
-    "global_step": "global_step",
-    "max_steps": "max_steps",
-    "logging_steps": "logging_steps",
-    "eval_steps": "eval_steps",
-    "save_steps": "save_steps",
-    "num_train_epochs": "num_train_epochs",
-    "train_batch_size": "train_batch_size",
-    "best_metric": "best_metric",
-    "best_global_step": "best_global_step",
-    "best_model_checkpoint": "best_model_checkpoint",
-    "num_input_tokens_seen": "num_input_tokens_seen",
-}
-"""Keys kept beside the history; ``train_batch_size`` is that of one process and one forward pass."""
+SETTINGS = ("max_steps", "logging_steps", "eval_steps", "save_steps", "num_train_epochs", "train_batch_size")
+"""Settings kept beside the history; ``train_batch_size`` is that of one process and one forward pass."""
+
+COUNTERS = ("global_step", "best_metric", "best_global_step", "best_model_checkpoint", "num_input_tokens_seen")
+"""What the run had reached; each checkpoint has its own, which is no contradiction."""
 
 _HISTORY = re.compile(rb'"log_history"\s*:\s*\[')
 
@@ -61,13 +52,11 @@ def read(sample: Sample) -> Run:
 def _counters(sample: Sample, run: Run, around: bytes) -> None:
     whole = loads(around)
     found: dict[str, Any] = whole if isinstance(whole, dict) else _salvage(around)
-    for key, name in COUNTERS.items():
-        value = found.get(key)
-        if value is not None:
-            run.add_setting(
-                name,
-                Value(value=value, source=sample.source(key=key), raw=str(value), authority=Authority.RECORDED),
-            )
+    for key in (*SETTINGS, *COUNTERS):
+        if found.get(key) is not None:
+            source = sample.source(key=key)
+            value = Value(value=found[key], source=source, raw=str(found[key]), authority=Authority.RECORDED)
+            (run.add_setting if key in SETTINGS else run.add_fact)(key, value)
     if not isinstance(whole, dict) and not run.gaps:
         run.gaps.append(
             Gap(
@@ -81,7 +70,7 @@ def _counters(sample: Sample, run: Run, around: bytes) -> None:
 
 def _salvage(around: bytes) -> dict[str, Any]:
     found = {}
-    for key in COUNTERS:
+    for key in (*SETTINGS, *COUNTERS):
         match = re.search(rb'"%s"\s*:\s*("[^"]*"|-?[\d.eE+-]+)(?=\s*[,}])' % key.encode(), around)
         if match is not None:
             found[key] = loads(match[1])
