@@ -70,6 +70,21 @@ def test_a_new_setting_goes_where_most_settings_are(project):
     assert planned.patches[0].after == 'args = TrainingArguments(output_dir="o", seed=1, weight_decay=0.1)\n'
 
 
+def test_a_statement_goes_into_the_script_and_nothing_into_what_a_run_recorded(project):
+    folder, run = project
+    (folder / "train.py").write_text("trainer = Trainer(model)\n")
+    (folder / "trainer_state.json").write_text("{}\n")
+    for name, key, authority in (
+        ("trainer_state.json", "max_steps", Authority.RECORDED),
+        ("train.py", "seed", Authority.SCRIPT),
+    ):
+        run.add_setting(key, Value(value=1, source=Source(file=name, line=1, key=key), authority=authority))
+    fix = Fix(summary="s", changes=(Change(key="model_accepts_loss_kwargs", new=False),))
+    (patch,) = plan(fix, run, [folder]).patches
+    assert patch.name == "train.py"
+    assert patch.after == "trainer = Trainer(model)\ntrainer.model_accepts_loss_kwargs = False\n"
+
+
 def test_what_no_file_can_hold_is_left_to_a_person(tmp_path):
     (tmp_path / "log.txt").write_text("x")
     planned = plan(precision_fix(file="log.txt"), Run(), [tmp_path])

@@ -81,6 +81,12 @@ def test_missing_statement_goes_after_the_trainer():
     assert python_file.patch(after, [edit]) == after
 
 
+def test_a_statement_that_takes_a_variable_stays():
+    text = "trainer = Trainer(a)\nif given:\n    trainer.model_accepts_loss_kwargs = given\n"
+    after = python_file.patch(text, [Edit(key="model_accepts_loss_kwargs", new=False)])
+    assert after == text.replace("Trainer(a)\n", "Trainer(a)\ntrainer.model_accepts_loss_kwargs = False\n")
+
+
 def test_pad_id_and_zero_grad_statements():
     after = python_file.patch(SCRIPT, [Edit(key="model.config.pad_token_id", new=None)])
     assert "eos_token\nmodel.config.pad_token_id = tokenizer.pad_token_id\n" in after

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import inspect
 import json
@@ -24,15 +23,22 @@ LOGGED = ("loss", "grad_norm", "learning_rate", "eval_loss")
 def run_rank(trial: Trial, rank: int, port: int, out: Path) -> None:
     """Run one rank and write ``out/<rank>.json``; whatever happens, a file is written unless the process is killed."""
     _join_world(trial, rank, port)
-    with (out / f"{rank}.log").open("w") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-        try:
-            content = _run(trial)
-        except BaseException as error:
-            traceback.print_exc()
-            content = {"error": f"{type(error).__name__}: {error}"}
+    _send_output_to(out / f"{rank}.log")
+    try:
+        content = _run(trial)
+    except BaseException as error:
+        traceback.print_exc()
+        content = {"error": f"{type(error).__name__}: {error}"}
     part = out / f"{rank}.part"
     part.write_text(json.dumps(content))
     part.replace(out / f"{rank}.json")
+
+
+def _send_output_to(path: Path) -> None:
+    """Everything the process prints, libraries written in C++ included, goes into a file of its own."""
+    with path.open("w") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
 
 
 def merge_ranks(ranks: list[Mapping[str, Any]]) -> TrialResult:
@@ -122,8 +128,12 @@ def _run(trial: Trial) -> dict[str, Any]:
 
 def _account(trainer: Any) -> dict[str, Any]:
     from holter.accounting import account
+    from holter.run import Run
 
-    return dict(account(trainer).facts())
+    measured, run = account(trainer), Run()
+    measured.fill(run)
+    facts = {name: values[0].value for name, values in run.facts.items()}
+    return {**facts, "loss_factor": measured.loss_factor.value, "grad_factor": measured.grad_factor.value}
 
 
 def _series(trainer: Any) -> dict[str, list[tuple[int, float]]]:

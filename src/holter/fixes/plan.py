@@ -12,6 +12,7 @@ from holter.errors import FixError
 from holter.finding import Change, Fix
 from holter.fixes.patch import Edit, Patch, decode, fingerprint
 from holter.fixes.spelling import translate
+from holter.fixes.statements import STATEMENTS
 from holter.run import Authority, Run, Value
 
 PATCHERS: Mapping[str, str] = {
@@ -24,6 +25,10 @@ PATCHERS: Mapping[str, str] = {
     ".sh": "shell",
     ".bash": "shell",
 }
+
+
+SCRIPTS = (".py", ".ipynb")
+NO_HOME = (Authority.DEFAULT, Authority.FACT, Authority.RECORDED, Authority.SET)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,21 +115,23 @@ def _value(change: Change, run: Run) -> Value | None:
 
 def _file_of(change: Change, run: Run, roots: Sequence[Path]) -> Path | None:
     value = _value(change, run)
-    name = change.file or (value.source.file if value else _home(run))
+    name = change.file or (value.source.file if value else _home(run, change.key))
     path = _resolve(name, roots) if name else None
     return path if path is not None and path.suffix.lower() in PATCHERS else None
 
 
-def _home(run: Run) -> str | None:
-    """The file that holds most training settings, among those closest to what ran: where a new one belongs."""
+def _home(run: Run, key: str) -> str | None:
+    """Where a new setting belongs: the file that holds most training settings, among those closest to what ran.
+
+    What a tool recorded during a run is its output and no place for a setting, and a statement belongs into a script.
+    """
+    suffixes = SCRIPTS if key in STATEMENTS else PATCHERS
     counts: dict[str, tuple[int, int]] = {}
-    for values in run.config.values():
-        for value in values:
-            suffix = Path(value.source.file).suffix.lower()
-            if value.authority in (Authority.DEFAULT, Authority.SET) or suffix not in PATCHERS:
-                continue
-            rank, count = counts.get(value.source.file, (0, 0))
-            counts[value.source.file] = (max(rank, int(value.authority)), count + 1)
+    for value in (value for values in run.config.values() for value in values):
+        if value.authority in NO_HOME or Path(value.source.file).suffix.lower() not in suffixes:
+            continue
+        rank, count = counts.get(value.source.file, (0, 0))
+        counts[value.source.file] = (max(rank, int(value.authority)), count + 1)
     return max(counts, key=lambda name: (counts[name], name)) if counts else None
 
 

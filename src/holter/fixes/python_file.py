@@ -84,11 +84,16 @@ class _Positions:
 
 def _find(tree: ast.Module, edit: Edit) -> _Place | None:
     name = (edit.spelling or edit.key).rsplit(".", 1)[-1].lstrip("-").replace("-", "_")
-    places = [p for p in _places(tree) if p.name == name]
+    places = [p for p in _places(tree) if p.name == name and (edit.key not in STATEMENTS or _is_literal(p))]
     on_line = [p for p in places if edit.line is not None and p.line == edit.line]
     if on_line:
         return on_line[-1]
     return places[-1] if len(places) == 1 else next((p for p in places if _holds(p, edit)), None)
+
+
+def _is_literal(place: _Place) -> bool:
+    """A statement that sets it from a variable serves another purpose, and stays."""
+    return isinstance(place.value, ast.Constant)
 
 
 def _holds(place: _Place, edit: Edit) -> bool:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from holter.compare import Comparison, Difference
+from holter.compare import Comparison, Difference, compare
+from holter.diagnosis.result import Diagnosis
 from holter.experiments.bisect import Bisection, Tried
-from holter.experiments.ledger import Entry, VerdictWord
-from holter.experiments.verify import Verification
+from holter.experiments.ledger import Entry
+from holter.experiments.symptom import worst_finding
+from holter.experiments.verify import Verification, verify
 from holter.finding import Severity
-from holter.reports.blocks import Block, Curve, Item, Items, Mark, Paragraph, Plot, Section, Table
-from holter.run import Series
+from holter.fixes import Plan, plan
+from holter.reports.blocks import Block, Code, Curve, Item, Items, Mark, Paragraph, Plot, Section, Table
+from holter.run import Run, Series
 
 ABSENT = "not set"
 
@@ -116,7 +120,7 @@ def ledger(entries: Sequence[Entry]) -> Section:
     rows = tuple(_entry(e) for e in entries)
     columns = ("no.", "hypothesis", "predicted", "observed", "verdict")
     reasons = tuple(
-        Item(label=f"{e.number}", text=f"{e.verdict.reason}.", tone=_TONES[e.verdict.word])
+        Item(label=f"{e.number} {e.verdict.word.value}", text=f"{e.verdict.reason}.")
         for e in entries
         if e.verdict is not None
     )
@@ -124,9 +128,6 @@ def ledger(entries: Sequence[Entry]) -> Section:
     return Section(
         key="ledger", title="Ledger", blocks=(*blocks, Items(items=reasons, style="terms")) if reasons else blocks
     )
-
-
-_TONES = {VerdictWord.CONFIRMED: "note", VerdictWord.REFUTED: "warning", VerdictWord.INCONCLUSIVE: ""}
 
 
 def _entry(entry: Entry) -> tuple[str, ...]:
@@ -169,3 +170,48 @@ def spell(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(spell, value))
     return str(value)
+
+
+def dossier(
+    diagnosis: Diagnosis,
+    run: Run,
+    roots: Sequence[Path],
+    *,
+    good: Run | None = None,
+    after: Run | None = None,
+    entries: Sequence[Entry] = (),
+) -> list[Section]:
+    """Everything beside the diagnosis itself: differences, ledger, patch, verification, as far as there is any.
+
+    Args:
+        diagnosis: of the run.
+        run: the run.
+        roots: the files and folders it was read from, for the patch.
+        good: a run that works.
+        after: the run with the fix.
+        entries: of the ledger.
+    """
+    sections: list[Section] = []
+    if good is not None:
+        sections += comparison(compare(good, run, symptom=worst_finding(run)))
+    if entries:
+        sections.append(ledger(entries))
+    fix = diagnosis.causes[0].fix if diagnosis.causes else None
+    if fix is not None:
+        sections.append(patch(plan(fix, run, roots)))
+    if after is not None:
+        sections.append(verification(verify(run, after)))
+    return sections
+
+
+def patch(planned: Plan) -> Section:
+    """The fix as a diff of the user's own files, and what is left to a person."""
+    diff = "".join(one.diff for one in planned.patches)
+    by_hand = tuple(
+        Item(label=left.change.key, text=f"set it to {spell(left.change.new)} by hand: {left.why}.")
+        for left in planned.by_hand
+    )
+    blocks: list[Block] = [Code(text=diff, language="diff")] if diff else []
+    if by_hand:
+        blocks.append(Items(items=by_hand, style="terms"))
+    return Section(key="patch", title="The patch", blocks=tuple(blocks))
