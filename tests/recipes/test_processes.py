@@ -32,10 +32,11 @@ told = {"seen": seen, "loss": point["loss"], "grad_norm": float(point["grad_norm
 (folder / f"rank{trainer.args.process_index}.json").write_text(json.dumps(told))
 if trainer.is_world_process_zero():
     torch.save(state, folder / "start.pt")
+trainer.accelerator.end_training()
 """
 LAUNCHERS = {
     "torchrun": ["torch.distributed.run", "--nproc_per_node", "2", "--master_port"],
-    # --cpu starts more than one process only under MPI; --multi_gpu is torchrun, and ACCELERATE_USE_CPU keeps it on CPUs
+    # --cpu starts several processes only under MPI; --multi_gpu is torchrun, and ACCELERATE_USE_CPU keeps it on CPUs
     "accelerate": ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
                    "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port"],
 }  # fmt: skip

@@ -40,6 +40,7 @@ def command(
     outcome = built.train(resume=resume)
     for line in outcome.lines if is_first else ():
         click.echo(line)
+    built.trainer.accelerator.end_training()
     if outcome.stopped_by:
         sys.exit(128 + signal.Signals[outcome.stopped_by])
 
