@@ -32,7 +32,7 @@ def payload(diagnosis: Diagnosis) -> dict[str, Any]:
         "tool": {"driver": driver},
         "columnKind": "unicodeCodePoints",
         "invocations": [{"executionSuccessful": True, "toolExecutionNotifications": list(_notices(found))}],
-        "artifacts": [_artifact(i.file, i.sha256) for i in found.inputs],
+        "artifacts": _distinct(_artifact(i.file, i.sha256) for i in found.inputs),
         "results": [_result(found, f, codes.index(f.code)) for f in found.findings],
         "properties": {
             "verdict": found.verdict.value,
@@ -54,7 +54,7 @@ def _rule(diagnosis: Diagnosis, code: str) -> dict[str, Any]:
 
 
 def _result(diagnosis: Diagnosis, finding: Finding, rule_index: int) -> dict[str, Any]:
-    places = [_location(e) for e in finding.evidence if e.source is not None]
+    places = _distinct(_location(e) for e in finding.evidence if e.source is not None)
     result: dict[str, Any] = {
         "ruleId": finding.code,
         "ruleIndex": rule_index,
@@ -65,6 +65,11 @@ def _result(diagnosis: Diagnosis, finding: Finding, rule_index: int) -> dict[str
     if places[1:]:
         result["relatedLocations"] = places[1:]
     return result
+
+
+def _distinct(things: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The things without repetitions, which the standard forbids in lists of places and files."""
+    return list({repr(thing): thing for thing in things}.values())
 
 
 def _message(diagnosis: Diagnosis, finding: Finding) -> str:
