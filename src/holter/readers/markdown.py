@@ -7,22 +7,10 @@ logged number, and a number that names neither step nor epoch is prose.
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Sequence
-
 from holter.readers.base import CERTAIN, Match, Sample
-from holter.readers.fenced import kind_of, read_block
-from holter.readers.markdown_blocks import Block, blocks
-from holter.readers.merge import merge
-from holter.readers.prose import add_line, add_table, put
-from holter.readers.roles import Role, role_under
-from holter.run import EVENT_MESSAGE, Assignment, Authority, Run, Series, Source, Value
-from holter.values import number
+from holter.run import Run
 
 NAME = "Markdown"
-
-_CHANGED = re.compile(r"([^\s#→]+)\s*(?:→|->)\s*([^\s(→]+)")
 
 
 def sniff(sample: Sample) -> Match | None:
@@ -34,87 +22,6 @@ def sniff(sample: Sample) -> Match | None:
 
 def read(sample: Sample) -> Run:
     """Settings, logs and facts of the document."""
+    from holter.readers.markdown_text import read_markdown
+
     return read_markdown(sample.read_text(), sample.shown)
-
-
-def read_markdown(text: str, shown: str, *, cell: int | None = None) -> Run:
-    """What a Markdown text says.
-
-    Args:
-        text: the document.
-        shown: the file as told to the user.
-        cell: of a notebook, 1-based.
-    """
-    parts: list[Run] = []
-    for block in blocks(text):
-        place = Source(file=shown, line=block.first, cell=cell)
-        role = role_under(block.headings, block.lead)
-        if block.kind == "code":
-            parts.append(_code(block, place, role))
-        elif block.kind == "table":
-            parts.append(_table(block, place, role))
-        else:
-            part = Run()
-            add_line(part, block, place, role)
-            parts.append(part)
-    return merge(parts)
-
-
-def _table(block: Block, place: Source, role: Role) -> Run:
-    run = Run()
-    if add_table(run, block, place, role) or role is not Role.RAN:
-        return run
-    return _metrics(block.lines, place)
-
-
-def _metrics(lines: Sequence[str], place: Source) -> Run:
-    """The series of a table or log; its other lines are prose and no events."""
-    from holter.readers.console_log import read_lines
-
-    return _logged(read_lines(enumerate(lines, start=place.line or 1), place.file, cell=place.cell))
-
-
-def _logged(found: Run) -> Run:
-    """Series that say where in the run their points lie, and events that tell of a fault."""
-    series = [one for one in (*found.series.values(), *found.other_series) if _is_placed(one)]
-    events = [event for event in found.events if event.kind != EVENT_MESSAGE]
-    return merge([Run(other_series=series, events=events, config=found.config, facts=found.facts, gaps=found.gaps)])
-
-
-def _is_placed(series: Series) -> bool:
-    return any(not math.isnan(place) for places in (series.steps, series.epochs) for place in places)
-
-
-def _code(block: Block, place: Source, role: Role) -> Run:
-    text = "\n".join(block.lines)
-    kind = kind_of(text, block.language)
-    if kind == "log" and role is not Role.RAN:
-        return Run()
-    found, kind = read_block(text, block.language, Source(file=place.file, cell=place.cell), first_line=block.first)
-    if kind == "python":
-        found.gaps.clear()  # a report quotes fragments; what is not Python there was never code that ran
-    if role is Role.RAN:
-        return _logged(found) if kind == "log" else found
-    run = Run()
-    for name, values in found.config.items():
-        for value in values:
-            if value.authority is not Authority.DEFAULT:
-                put(run, name, value.value, value, role)
-    if role is Role.PROPOSED:
-        _replaced(run, found, block)
-    return run
-
-
-def _replaced(run: Run, found: Run, block: Block) -> None:
-    """Settings that a proposed line says it changes: ``fp16: bool = False  # True -> False`` tells that True ran."""
-    for code in found.code:
-        for assignment in code.assignments:
-            line = block.lines[(assignment.source.line or 0) - block.first]
-            match = _CHANGED.search(line.partition("#")[2])
-            if match and number(match.group(2)) == _plain(assignment):
-                old = Value(value=None, source=assignment.source, raw=match.group(), authority=Authority.PROSE)
-                put(run, assignment.target, number(match.group(1)), old, Role.RAN)
-
-
-def _plain(assignment: Assignment) -> object:
-    return assignment.value

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from holter.readers.base import CERTAIN, LIKELY, Match, Sample
-from holter.readers.source.scan import Part, scan
 from holter.run import Authority, Run
 
 NAME = "Python source"
@@ -28,5 +27,7 @@ def sniff(sample: Sample) -> Match | None:
 
 def read(sample: Sample) -> Run:
     """Calls, assignments, settings and facts about the training step."""
+    from holter.readers.source.scan import Part, scan
+
     run, _ = scan([Part(text=sample.read_text(), source=sample.source())], Authority.SCRIPT)
     return run

@@ -6,13 +6,7 @@ kept apart (``pad_token_id``, ``tokenizer.pad_token``, ``generation.pad_token_id
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
-from holter.names import config_name
 from holter.readers.base import CERTAIN, LIKELY, UNSURE, Match, Sample
-from holter.readers.documents import add_documents, add_entry, add_faults, knows, too_large, tool_of
-from holter.readers.json_tree import read_json
-from holter.readers.tree import Entry, Node, TooLarge, Tree, flatten
 from holter.run import Authority, Run
 
 NAME = "JSON settings"
@@ -33,27 +27,37 @@ IGNORED = frozenset(
 )
 """Files that hold weights' addresses, vocabularies or data, never settings of a run."""
 
-FEW_KNOWN = 2  # one key that happens to be called ``seed`` does not make settings
+NAMED = frozenset(
+    {
+        "config.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "generation_config.json",
+        "adapter_config.json",
+        "training_args.json",
+        "train_config.json",
+        "ds_config.json",
+        "deepspeed.json",
+        "deepspeed_config.json",
+    }
+)
 
-_MODEL_WORDS = """
-architectures model_type vocab_size num_labels pad_token_id eos_token_id bos_token_id decoder_start_token_id
-problem_type tie_word_embeddings num_hidden_layers hidden_size num_attention_heads attn_implementation
-checkpoint_dtype model_name_or_path
-"""
-_MODEL_SETTINGS = frozenset(_MODEL_WORDS.split())
-_TOKENS = ("pad_token", "eos_token", "bos_token", "unk_token", "sep_token", "cls_token", "mask_token")
+FEW_KNOWN = 2  # one key that happens to be called ``seed`` does not make settings
 
 
 def sniff(sample: Sample) -> Match | None:
     """A JSON object of a known name, or one with keys that are settings."""
     if sample.encoding is None or sample.name in IGNORED or not sample.text.lstrip("\ufeff \t\r\n").startswith("{"):
         return None
-    if sample.name in _BY_NAME:
+    if sample.name in NAMED:
         return Match(score=CERTAIN, why=f"is named {sample.path.name}")
     if sample.suffix not in (".json", ".json5", ".jsonc"):
         return None
     if not sample.whole:
         return Match(score=UNSURE - 5, why="a large JSON object")
+    from holter.readers.documents import knows
+    from holter.readers.json_tree import read_json
+
     known = knows(read_json(sample.text))
     if known >= FEW_KNOWN:
         return Match(score=LIKELY - 5, why=f"a JSON object with {known} known settings")
@@ -62,9 +66,14 @@ def sniff(sample: Sample) -> Match | None:
 
 def read(sample: Sample) -> Run:
     """The settings of the file, by what its name says it is."""
+    from holter.readers.documents import add_documents, add_entry, add_faults, too_large
+    from holter.readers.json_tree import read_json
+    from holter.readers.model_files import BY_NAME, is_model_config
+    from holter.readers.tree import TooLarge
+
     run, tree = Run(), read_json(sample.read_text())
-    special = _BY_NAME.get(sample.name)
-    if special is None or (sample.name == "config.json" and not _is_model_config(tree)):
+    special = BY_NAME.get(sample.name)
+    if special is None or (sample.name == "config.json" and not is_model_config(tree)):
         add_documents(run, tree, sample.source())
         return run
     try:
@@ -75,89 +84,3 @@ def read(sample: Sample) -> Run:
         run.gaps.append(too_large(sample.source()))
     add_faults(run, tree, sample.source())
     return run
-
-
-Special = Callable[[Node], Iterator[tuple[Entry, str | None]]]
-
-
-def _is_model_config(tree: Tree) -> bool:
-    return any({"model_type", "architectures", "transformers_version"} & document.keys() for document in tree.documents)
-
-
-def _model(document: Node) -> Iterator[tuple[Entry, str | None]]:
-    """Of a model's config only what concerns training keeps its plain name: its ``max_length`` is one of generation."""
-    labels = document.get("id2label")
-    if labels is not None and labels.pairs:
-        yield Entry(key="num_labels", value=len(labels.pairs), line=labels.line, raw="id2label"), None
-    for entry in flatten(document):
-        if entry.key.split(".")[0] in ("id2label", "label2id"):
-            continue
-        name = config_name(entry.key, "config")
-        if name in _MODEL_SETTINGS and (
-            "." not in entry.key or (entry.key.startswith("text_config.") and document.get(entry.key[12:]) is None)
-        ):
-            yield _renamed(entry, name), None
-        else:
-            yield _renamed(entry, f"model_config.{entry.key}"), None
-
-
-def _renamed(entry: Entry, key: str) -> Entry:
-    return Entry(key=key, value=entry.value, line=entry.line, raw=entry.raw)
-
-
-def _tokenizer(document: Node) -> Iterator[tuple[Entry, str | None]]:
-    ids = _token_ids(document)
-    for key, node in document.pairs or ():
-        if key == "added_tokens_decoder":
-            continue
-        if key in _TOKENS:
-            content = node.get("content") if node.pairs is not None else node
-            token = content.value if content is not None else None
-            yield Entry(key=f"tokenizer.{key}", value=token, line=node.line, raw=str(token)), None
-            if token in ids:
-                yield Entry(key=f"tokenizer.{key}_id", value=ids[token], line=node.line, raw=str(token)), None
-        elif key in ("padding_side", "truncation_side", "tokenizer_class"):
-            yield Entry(key=key, value=node.value, line=node.line, raw=node.raw), None
-        else:
-            for entry in flatten(node, f"tokenizer.{key}"):
-                yield entry, None
-
-
-def _token_ids(document: Node) -> dict[object, int]:
-    added = document.get("added_tokens_decoder")
-    found: dict[object, int] = {}
-    for number, token in (added.pairs or ()) if added is not None else ():
-        content = token.get("content")
-        if content is not None and number.isdigit():
-            found[content.value] = int(number)
-    return found
-
-
-def _generation(document: Node) -> Iterator[tuple[Entry, str | None]]:
-    for entry in flatten(document):
-        yield _renamed(entry, f"generation.{entry.key}"), None
-
-
-def _adapter(document: Node) -> Iterator[tuple[Entry, str | None]]:
-    for entry in flatten(document):
-        yield entry, "peft"
-
-
-def _any(document: Node) -> Iterator[tuple[Entry, str | None]]:
-    tool = tool_of(document)
-    for entry in flatten(document):
-        yield entry, tool
-
-
-_BY_NAME: dict[str, Special] = {
-    "config.json": _model,
-    "tokenizer_config.json": _tokenizer,
-    "special_tokens_map.json": _tokenizer,
-    "generation_config.json": _generation,
-    "adapter_config.json": _adapter,
-    "training_args.json": _any,
-    "train_config.json": _any,
-    "ds_config.json": _any,
-    "deepspeed.json": _any,
-    "deepspeed_config.json": _any,
-}

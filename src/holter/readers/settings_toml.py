@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from holter.readers.base import CERTAIN, Match, Sample
-from holter.readers.documents import add_documents
-from holter.readers.requirements import add_pyproject
-from holter.readers.toml_tree import read_toml
 from holter.run import Run
 
 NAME = "TOML settings"
@@ -20,6 +17,10 @@ def sniff(sample: Sample) -> Match | None:
 
 def read(sample: Sample) -> Run:
     """All values by full key; of a ``pyproject.toml`` only exact versions."""
+    from holter.readers.documents import add_documents
+    from holter.readers.toml_tree import read_toml
+    from holter.readers.versions import add_pyproject
+
     run, tree = Run(), read_toml(sample.read_text())
     if sample.name == "pyproject.toml":
         add_pyproject(run, tree, sample)

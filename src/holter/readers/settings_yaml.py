@@ -5,9 +5,6 @@ from __future__ import annotations
 import re
 
 from holter.readers.base import CERTAIN, LIKELY, Match, Sample
-from holter.readers.documents import add_documents
-from holter.readers.interpolate import resolve_tree
-from holter.readers.yaml_tree import read_yaml
 from holter.run import Run
 
 NAME = "YAML settings"
@@ -26,6 +23,10 @@ def sniff(sample: Sample) -> Match | None:
 
 def read(sample: Sample) -> Run:
     """All values by full key; references inside the file are resolved, anchors followed."""
+    from holter.readers.documents import add_documents
+    from holter.readers.interpolate import resolve_tree
+    from holter.readers.yaml_tree import read_yaml
+
     run, tree = Run(), read_yaml(sample.read_text())
     tree.documents[:] = [resolve_tree(document) for document in tree.documents]
     add_documents(run, tree, sample.source())

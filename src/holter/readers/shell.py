@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from holter.readers.base import CERTAIN, LIKELY, Match, Sample
-from holter.readers.commands import Commands
 from holter.run import Run
 
 NAME = "shell script"
@@ -30,6 +29,8 @@ def sniff(sample: Sample) -> Match | None:
 
 def read(sample: Sample) -> Run:
     """The settings that the commands give."""
+    from holter.readers.commands import Commands
+
     run, text = Run(), sample.read_text()
     if sample.name == "dockerfile":
         text = _DOCKER.sub("", text)

@@ -1,0 +1,180 @@
+"""Turns what a person wrote down into one-point series, facts and rows; see `holter.readers.facts` for the files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from holter.names import config_name, series_name
+from holter.readers.base import Sample
+from holter.readers.documents import add_entry, add_faults, entries, rows_of, too_large
+from holter.readers.json_tree import read_json
+from holter.readers.toml_tree import read_toml
+from holter.readers.tree import Entry, Node, TooLarge, Tree
+from holter.readers.yaml_tree import read_yaml
+from holter.run import NAN, Authority, Gap, Run, Series, Value
+from holter.secrets import mask_value
+from holter.values import bounded, normalise, number
+
+_NOT_A_NUMBER = frozenset({"nan", "inf", "-inf", "+inf", "infinity", "-infinity", ".nan", ".inf", "-.inf"})
+
+
+def read_written(sample: Sample, kind: str) -> Run:
+    """The Run of one file.
+
+    Args:
+        sample: the file.
+        kind: ``settings``, ``facts``, ``observed``, ``runs`` or ``probe``.
+    """
+    run, tree = Run(), _tree(sample)
+    for document in tree.documents:
+        try:
+            if kind == "runs":
+                _variants(run, document, sample)
+            elif kind == "settings":
+                for entry in entries(document):
+                    add_entry(run, entry, sample.source(), authority=Authority.FACT)
+            elif kind == "observed":
+                _observed(run, document, sample)
+            else:
+                _facts(run, document, sample)
+        except TooLarge:
+            run.gaps.append(too_large(sample.source()))
+    add_faults(run, tree, sample.source())
+    return run
+
+
+def _tree(sample: Sample) -> Tree:
+    text = sample.read_text()
+    if sample.suffix == ".json":
+        return read_json(text)
+    return read_toml(text) if sample.suffix == ".toml" else read_yaml(text)
+
+
+# -- observed ----------------------------------------------------------------------------------------------------------
+
+
+def _observed(run: Run, document: Node, sample: Sample) -> None:
+    found = entries_by_key(document)
+    step, epoch = (_place(found.get(key)) for key in ("step", "epoch"))
+    for entry in found.values():
+        name = series_name(entry.key)
+        points = _points(entry.value) if name is not None else None
+        if name is None or points is None:
+            _fact(run, entry, sample)
+            continue
+        series = Series(name=name, source=sample.source(line=entry.line or None, key=entry.key))
+        for at, (value, raw) in enumerate(points):
+            known = len(points) == 1
+            series.append(value, step=step if known else NAN, epoch=epoch if known else NAN, line=entry.line)
+            if raw:
+                series.raw[at] = raw
+        if len(points) == 1 and ("#" in entry.raw or not _is_plain_number(entry.raw)):
+            series.raw[0] = entry.raw
+        if name in run.series:
+            run.other_series.append(series)
+        else:
+            run.series[name] = series
+
+
+def entries_by_key(document: Node) -> dict[str, Entry]:
+    """The values of a document by full key; of a key given twice the last."""
+    found: dict[str, Entry] = {}
+    for entry in entries(document):
+        found.setdefault(entry.key, entry)
+    return found
+
+
+def _place(entry: Entry | None) -> float:
+    value = entry.value if entry is not None else None
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else NAN
+
+
+def _points(value: Any) -> list[tuple[float, str]] | None:
+    """The numbers of an observed quantity with their text where that says more; None when one is no number."""
+    points = [_point(item) for item in (value if isinstance(value, list) else [value])]
+    known = [point for point in points if point is not None]
+    return known if len(known) == len(points) and known else None
+
+
+def _point(value: Any) -> tuple[float, str] | None:
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, (int, float)):
+        return float(value), ""
+    if isinstance(value, str):
+        text = value.strip()
+        if text.lower() in _NOT_A_NUMBER:
+            return float(text.lower().replace(".", "")), text
+        plain = number(text)
+        if isinstance(plain, (int, float)) and not isinstance(plain, bool):
+            return float(plain), text
+        bound = bounded(text)
+        return None if bound is None else (float(bound), text)
+    return None
+
+
+def _is_plain_number(raw: str) -> bool:
+    return isinstance(number(raw), (int, float)) and raw.strip() not in ("0",)
+
+
+# -- facts -------------------------------------------------------------------------------------------------------------
+
+
+def _facts(run: Run, document: Node, sample: Sample) -> None:
+    for entry in entries(document):
+        _fact(run, entry, sample)
+    for key, node in document.pairs or ():
+        if not node.is_scalar and not (node.items is not None and all(item.is_scalar for item in node.items)):
+            _fact(run, Entry(key=key, value=node.plain(), line=node.line, raw=node.raw), sample)
+
+
+def _fact(run: Run, entry: Entry, sample: Sample) -> None:
+    value, raw = mask_value(entry.key, entry.value, entry.raw)
+    source = sample.source(line=entry.line or None, key=entry.key)
+    given = Value(value=_number_words(value), source=source, raw=raw, authority=Authority.FACT)
+    run.add_fact(entry.key or sample.path.stem, given)
+
+
+def _number_words(value: Any) -> Any:
+    """``nan`` and ``2e-5`` are text in YAML and numbers to whoever wrote them."""
+    if isinstance(value, str):
+        text = value.strip().lower()
+        return float(text.replace(".", "")) if text in _NOT_A_NUMBER else number(value)
+    if isinstance(value, list):
+        return [_number_words(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _number_words(item) for key, item in value.items()}
+    return value
+
+
+# -- runs --------------------------------------------------------------------------------------------------------------
+
+
+def _variants(run: Run, document: Node, sample: Sample) -> None:
+    rows: list[tuple[Node, str | None]] = [(node, None) for node in rows_of(document)]
+    if not rows:
+        rows = [(node, key) for key, node in document.pairs or () if node.pairs is not None]
+    if not rows:
+        run.gaps.append(
+            Gap(
+                source=sample.source(),
+                what="the runs of this file",
+                why="it holds neither a list of mappings nor a mapping of them",
+                do="write one mapping a run, each behind a dash",
+            )
+        )
+    for node, key in rows:
+        run.variants.append(_variant(node, key, sample))
+
+
+def _variant(node: Node, name: str | None, sample: Sample) -> dict[str, Value]:
+    row: dict[str, Value] = {}
+    if name is not None:
+        row["run"] = Value(value=name, source=sample.source(line=node.line), raw=name, authority=Authority.FACT)
+    for entry in entries(node):
+        ours = series_name(entry.key) or config_name(entry.key) or entry.key
+        value, raw = mask_value(entry.key, entry.value, entry.raw)
+        value = _number_words(normalise(ours, value))
+        source = sample.source(line=entry.line or None, key=entry.key)
+        row.setdefault(ours, Value(value=value, source=source, raw=raw, authority=Authority.FACT))
+    return row
