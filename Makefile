@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format docs bench clean
+.PHONY: help demo test test-slow check format docs bench clean test-versions
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -43,6 +43,11 @@ docs: $(VENV)/test.stamp ## make the pages that come from the code
 
 bench: $(VENV)/test.stamp ## run the benchmarks that need nothing outside the repository
 	$(BIN)/python benchmarks/run_all.py
+
+test-versions: $(VENV)/test.stamp ## account for loss and gradient under other transformers versions
+	$(BIN)/python scripts/version_envs.py > $(VENV)/interpreters.txt
+	$(BIN)/python -m pytest -m versions
+	$(BIN)/python benchmarks/accounting_versions.py $$(cat $(VENV)/interpreters.txt)
 
 clean: ## remove everything that was built
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -11,11 +11,13 @@ SHORT = {
     "gradient_accumulation_steps": "A",
     "world_size": "P",
     "(L-1)/L": "S",
-    "targets / num_items_in_batch": "S",
+    "targets / num_items_in_batch": "N",
     "mean of micro-batch means": "w",
     "mean of per-process means": "w",
     "mean over all targets": "w",
-    "(L-1)/L, each process by itself": "S",
+    "mean of micro-batch means, (L-1)/L": "S w",
+    "mean of per-process means, (L-1)/L": "S w",
+    "auxiliary loss once": "r",
 }
 HEADER = """# Which transformers versions scale the loss or the gradient wrongly
 
@@ -31,7 +33,8 @@ gradient / norm of the true one), with the terms that make up the factor:
 * **A** the number of accumulation steps, **P** the number of processes;
 * **S** the share of labels that have a prediction, (L-1)/L for rows of L labels: the library divides by labels that
   include position 0, which a causal language model never predicts;
-* **R** the router's balance loss added once for every micro-batch or process instead of once;
+* **R** the router's balance loss added once for every micro-batch or process instead of once; r: it has no factor
+  while the cross entropy has the one given;
 * w the weighting: the mean of micro-batch means instead of one mean over all targets. That is a choice, not a fault,
   and moves the value by what the label counts differ;
 * **?** a factor that no product of these explains.
@@ -89,7 +92,7 @@ def _cell(row: Row | None) -> str:
     if row is None:
         return "not run"
     if "error" in row:
-        return "failed"
+        return "no such class" if "has no attribute" in row["error"] else "failed"
     loss, grad = (_factor(row["account"][name]) for name in ("loss_factor", "grad_factor"))
     return loss if loss == grad or _alike(row["account"]) else f"{loss} / {grad}"
 
@@ -101,7 +104,7 @@ def _alike(account: Row) -> bool:
 
 
 def _terms(factor: Row) -> dict[str, int]:
-    return {k: v for k, v in factor["terms"].items() if _short(k) != "w"}
+    return {k: v for k, v in factor["terms"].items() if _short(k) not in ("w", "r")}
 
 
 def _short(term: str) -> str:
@@ -114,7 +117,7 @@ def _factor(factor: Row) -> str:
     if not factor["terms"]:
         return "1"
     parts = [("1/" if power < 0 else "") + _short(term) for term, power in factor["terms"].items()]
-    marks = " ".join(part if part == "w" else f"**{part}**" for part in parts)
+    marks = " ".join(part if part in ("w", "r") else f"**{part}**" for part in parts)
     return f"{factor['value']:.4g} {marks}"
 
 

@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from holter.accounting.factor import name_factor
+from holter.accounting.factor import Combine, name_factor
 from holter.accounting.heads import SHIFTED, unwrapped
 from holter.accounting.records import (
-    MEANS_OF_MEANS,
     PER_PROCESS,
     PER_TARGET,
+    UNSHIFTED,
     Accounting,
     EvalAccount,
     Factor,
@@ -29,9 +29,12 @@ def conclude(book: Any, evaluation: EvalAccount | None, *, versions: dict[str, s
     step = book.steps[0]
     terms = terms_of(book, step)
     slack = tolerance + ROUNDED / abs(step.true_loss) if step.true_loss else tolerance
-    loss = name_factor(_ratio(step.reported_loss, step.true_loss), terms, slack)
+    reported = _ratio(step.reported_loss, step.true_loss)
+    loss = name_factor(reported, loss_terms(terms, step), slack, loss_with_auxiliary(step))
     applied = step.reported_grad_norm if math.isnan(step.applied_grad_norm) else step.applied_grad_norm
-    grad = name_factor(_ratio(applied, step.true_grad_norm), grad_terms(terms, step), tolerance)
+    grad = name_factor(
+        _ratio(applied, step.true_grad_norm), grad_terms(terms, step), tolerance, grad_with_auxiliary(step)
+    )
     notes = [*book.notes, *_notes(book, step)]
     return Accounting(
         head=book.head if not book.custom or book.agrees else "custom",
@@ -63,35 +66,47 @@ def tolerance_of(trainer: Any) -> tuple[float, str]:
 
 
 def terms_of(book: Any, step: StepAccount) -> dict[str, float]:
-    """Quantities that a loss may have been multiplied with, the likelier first."""
+    """Quantities that loss and gradient alike may have been multiplied with, the likelier first."""
     terms = {
         "gradient_accumulation_steps": float(step.micro_batches),
         "world_size": float(book.world_size_seen),
         "tensor_parallel_size": float(book.tensor_parallel_seen),
     }
-    if step.counted_items and step.targets:
-        name = "(L-1)/L" if book.head == SHIFTED else "targets / num_items_in_batch"
-        terms[name] = step.targets / step.counted_items
-    terms[MEANS_OF_MEANS] = _ratio(step.mean_of_means_loss, step.true_loss)
-    plain = step.true_loss - step.auxiliary_loss
-    if step.auxiliary_loss and plain:
-        terms["auxiliary loss left out"] = plain / step.true_loss
-    terms |= {_repeated(name): _ratio(loss, step.true_loss) for name, (loss, _) in step.auxiliary_times.items()}
+    counted = step.counted_items
+    if counted and book.head != SHIFTED and book.world_size_seen == 1 and book.head not in ("model", "custom"):
+        terms["targets / num_items_in_batch"] = step.targets / counted
     return terms
 
 
+def loss_terms(terms: Mapping[str, float], step: StepAccount) -> dict[str, float]:
+    """With the weightings, as they show in the loss."""
+    own = step.true_loss - step.auxiliary_loss
+    return {**terms, **{k: _ratio(v - step.auxiliary_loss, own) for k, (v, _) in step.weightings.items()}}
+
+
 def grad_terms(terms: Mapping[str, float], step: StepAccount) -> dict[str, float]:
-    """The same for the gradient norm, whose mean-of-means ratio is its own."""
-    own = dict(terms)
-    own[MEANS_OF_MEANS] = _ratio(step.mean_of_means_grad_norm, step.true_grad_norm)
-    own.pop("auxiliary loss left out", None)  # a part of a sum scales no norm
-    own |= {_repeated(name): _ratio(norm, step.true_grad_norm) for name, (_, norm) in step.auxiliary_times.items()}
-    return own
+    """With the weightings, as they show in the gradient norm."""
+    return {**terms, **{k: _ratio(v, step.true_grad_norm) for k, (_, v) in step.weightings.items()}}
 
 
-def _repeated(name: str) -> str:
-    often = "gradient_accumulation_steps x world_size" if name == "both" else name
-    return f"auxiliary loss added {often} times"
+def loss_with_auxiliary(step: StepAccount) -> Combine | None:
+    """Loss ratio when the cross entropy is multiplied by one number and the auxiliary loss by another."""
+    if not step.auxiliary_loss:
+        return None
+    return lambda main, extra: (
+        ((step.true_loss - step.auxiliary_loss) * main + step.auxiliary_loss * extra) / step.true_loss
+    )
+
+
+def grad_with_auxiliary(step: StepAccount) -> Combine | None:
+    """The same for the gradient norm: |m g + e a|^2 is a quadratic, known from its values at three points."""
+    if not step.auxiliary_norms:
+        return None
+    zero, one, two = (n * n for n in step.auxiliary_norms)
+    square, linear = (two - 2 * one + zero) / 2, (4 * one - two - 3 * zero) / 2
+    return lambda main, extra: math.sqrt(
+        max(main * main * zero + main * extra * linear + extra * extra * square, 0.0) / one
+    )
 
 
 def _eval_factor(evaluation: EvalAccount | None, terms: Mapping[str, float], tolerance: float) -> Factor | None:
@@ -99,12 +114,16 @@ def _eval_factor(evaluation: EvalAccount | None, terms: Mapping[str, float], tol
         return None
     own = {k: v for k, v in terms.items() if k in ("world_size", "tensor_parallel_size")}
     true, auxiliary = evaluation.true_loss, evaluation.auxiliary_loss
-    own["(L-1)/L"] = _ratio(evaluation.unshifted_loss, true)
-    own["(L-1)/L, each process by itself"] = _ratio(evaluation.per_process_unshifted_loss, true)
-    own[PER_PROCESS] = _ratio(evaluation.per_process_loss, true)
-    own[PER_TARGET] = _ratio(evaluation.token_loss, true)
-    own[_repeated("world_size")] = _ratio(true + (terms["world_size"] - 1) * auxiliary, true)
-    return name_factor(_ratio(evaluation.reported_loss, true), own, tolerance)
+    main = true - auxiliary
+    for name, value in (
+        (PER_PROCESS, evaluation.per_process_loss),
+        (PER_TARGET, evaluation.token_loss),
+        (UNSHIFTED, evaluation.unshifted_loss),
+        (f"{PER_PROCESS}, {UNSHIFTED}", evaluation.per_process_unshifted_loss),
+    ):
+        own[name] = _ratio(value - auxiliary, main)
+    combine: Combine | None = (lambda m, e: (main * m + auxiliary * e) / true) if auxiliary else None
+    return name_factor(_ratio(evaluation.reported_loss, true), own, tolerance, combine)
 
 
 def _ratio(value: float, yardstick: float) -> float:

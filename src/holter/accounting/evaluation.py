@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from holter.accounting.heads import IGNORED, SHIFTED
+from holter.accounting.heads import count_labels
 from holter.accounting.records import EvalAccount
 from holter.errors import TrialError
 
@@ -54,7 +53,7 @@ def _recomputed(book: Book, seen: list[Any], reported: float) -> EvalAccount:
             ready = shadow._prepare_inputs(batch)
             found = sums(ready)
             rows = len(next(iter(ready.values())))
-            total, count, unshifted = float(found.total), found.count, _unshifted(book.head, ready, found.count)
+            total, count, unshifted = float(found.total), found.count, count_labels(book.head, ready, found.count)
             auxiliary = 0.0 if found.auxiliary is None else float(found.auxiliary)
             alone = [rows * total / max(count, 1), rows * total / max(unshifted, 1)]
             table[index] = torch.tensor([rows, total, count, unshifted, rows * auxiliary, *alone], dtype=torch.float64)
@@ -77,12 +76,6 @@ def _recomputed(book: Book, seen: list[Any], reported: float) -> EvalAccount:
         auxiliary_loss=extra,
         rows=int(everything),
     )
-
-
-def _unshifted(head: str, inputs: Mapping[str, Any], count: int) -> int:
-    if head != SHIFTED or "labels" not in inputs or "shift_labels" in inputs:
-        return count
-    return int((inputs["labels"] != IGNORED).sum())
 
 
 def _first_rows(data: Any, wanted: int) -> Any:

@@ -110,6 +110,13 @@ def count_targets(head: str, inputs: Mapping[str, Any]) -> int:
     return int((labels != IGNORED).sum())
 
 
+def count_labels(head: str, inputs: Mapping[str, Any], count: int) -> int:
+    """Number of labels of one batch where those without a prediction are counted too; ``count`` for unshifted heads."""
+    if head != SHIFTED or "labels" not in inputs or "shift_labels" in inputs:
+        return count
+    return int((inputs["labels"] != IGNORED).sum())
+
+
 def _batch_size(inputs: Mapping[str, Any]) -> int:
     return next((int(v.shape[0]) for v in inputs.values() if hasattr(v, "shape") and len(v.shape)), 1)
 

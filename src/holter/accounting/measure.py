@@ -12,7 +12,7 @@ from holter.accounting import reference
 from holter.accounting.compare import conclude
 from holter.accounting.dropout import without_dropout
 from holter.accounting.evaluation import evaluate
-from holter.accounting.heads import BatchLoss, count_targets, head_of, unwrapped
+from holter.accounting.heads import BatchLoss, head_of, unwrapped
 from holter.accounting.observe import ObservedStep, Observer, grad_scale
 from holter.accounting.records import Accounting, StepAccount
 from holter.accounting.shadow import protected, shadow_of
@@ -125,12 +125,11 @@ class Book:
                 applied_grad_norm=seen.applied_grad_norm,
                 true_loss=found.loss,
                 true_grad_norm=found.grad_norm,
-                mean_of_means_loss=found.mean_of_means,
-                mean_of_means_grad_norm=found.mean_of_means_grad_norm,
                 targets=found.targets,
                 counted_items=None if counted is None else float(counted.sum() if hasattr(counted, "sum") else counted),
                 auxiliary_loss=found.auxiliary,
-                auxiliary_times=found.auxiliary_times,
+                weightings=found.weightings,
+                auxiliary_norms=found.auxiliary_norms,
             )
         )
 
@@ -156,9 +155,8 @@ class Book:
             self._model(),
             batches,
             sums,
-            [count_targets(self.head, batch) for batch in batches],
-            reduce_sum=self.sum,
-            world_size=self.world_size,
+            self.head,
+            reference.Peers(rank=int(self.shadow.accelerator.process_index), size=self.world_size, reduce_sum=self.sum),
             keep_apart=bool(getattr(getattr(unwrapped(self._model()), "config", None), "output_router_logits", False)),
         )
 

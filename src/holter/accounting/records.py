@@ -10,7 +10,10 @@ from holter.run import Authority, Run, Source, Value
 MEANS_OF_MEANS = "mean of micro-batch means"
 PER_PROCESS = "mean of per-process means"
 PER_TARGET = "mean over all targets"
-WEIGHTINGS = frozenset({MEANS_OF_MEANS, PER_PROCESS, PER_TARGET})
+UNSHIFTED = "(L-1)/L"
+AUXILIARY = "auxiliary loss"
+REPEATS = ("gradient_accumulation_steps", "world_size")
+WEIGHTINGS = frozenset({MEANS_OF_MEANS, PER_PROCESS, PER_TARGET, f"{AUXILIARY} once"})
 MEASURED_BY = Source(file="holter accounting")
 
 
@@ -66,12 +69,11 @@ class StepAccount:
         applied_grad_norm: norm of the accumulated gradient before clipping; NaN where the engine hides it.
         true_loss: recomputed from logits and labels in fp32, see `holter.accounting.heads`.
         true_grad_norm: norm of the gradient of ``true_loss``.
-        mean_of_means_loss: the same samples, every micro-batch weighted alike whatever its label count.
-        mean_of_means_grad_norm: likewise; NaN where it equals the true one by construction.
         targets: number of counted targets in the step, all processes.
         counted_items: what the Trainer passed as ``num_items_in_batch``; None when it passed nothing.
         auxiliary_loss: the part of the true loss that the model adds to its cross entropy (router balance).
-        auxiliary_times: name of a mistake in how often that part is added -> loss and gradient norm it gives.
+        weightings: other ways to weigh the same samples -> loss and gradient norm they give.
+        auxiliary_norms: gradient norm with the auxiliary term taken 0, 1 and 2 times; empty without one.
     """
 
     step: int
@@ -82,12 +84,11 @@ class StepAccount:
     applied_grad_norm: float
     true_loss: float
     true_grad_norm: float
-    mean_of_means_loss: float
-    mean_of_means_grad_norm: float
     targets: int
     counted_items: float | None
     auxiliary_loss: float = 0.0
-    auxiliary_times: dict[str, tuple[float, float]] = field(default_factory=dict)
+    weightings: dict[str, tuple[float, float]] = field(default_factory=dict)
+    auxiliary_norms: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

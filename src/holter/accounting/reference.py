@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from holter.accounting.heads import BatchLoss, batch_loss, count_targets
+from holter.accounting.heads import SHIFTED, BatchLoss, batch_loss, count_labels, count_targets
+from holter.accounting.records import MEANS_OF_MEANS, PER_PROCESS, UNSHIFTED
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 ReduceSum = Callable[["Tensor"], "Tensor"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peers:
+    """The processes of a run, as a measurement needs them."""
+
+    rank: int
+    size: int
+    reduce_sum: ReduceSum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,18 +35,17 @@ class Reference:
         grad_norm: of its gradient.
         auxiliary: the auxiliary term alone.
         targets: counted targets.
-        mean_of_means: every micro-batch weighted alike.
-        mean_of_means_grad_norm: of the gradient of that.
-        auxiliary_times: how often the auxiliary term was added by mistake -> loss and gradient norm it would give.
+        weightings: other ways to weigh the same samples -> loss and gradient norm they give, without the auxiliary
+            term's own factor.
+        auxiliary_norms: gradient norm with the auxiliary term taken 0, 1 and 2 times; empty without one.
     """
 
     loss: float
     grad_norm: float
     auxiliary: float
     targets: int
-    mean_of_means: float
-    mean_of_means_grad_norm: float
-    auxiliary_times: dict[str, tuple[float, float]] = field(default_factory=dict)
+    weightings: dict[str, tuple[float, float]]
+    auxiliary_norms: tuple[float, ...] = ()
 
 
 def joined(batches: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -78,11 +88,9 @@ def compute(
     model: nn.Module,
     batches: Sequence[Mapping[str, Any]],
     sums: Callable[[Mapping[str, Any]], BatchLoss],
-    counts: Sequence[int],
+    head: str,
+    peers: Peers,
     *,
-    reduce_sum: ReduceSum,
-    world_size: int,
-    with_gradient: bool = True,
     keep_apart: bool = False,
 ) -> Reference:
     """Loss and gradient norm of one optimizer step.
@@ -91,48 +99,68 @@ def compute(
         model: below DDP; its ``.grad`` are set aside and put back.
         batches: this process's micro-batches, on the model's device.
         sums: see `head_sums`.
-        counts: counted targets of each micro-batch of this process.
-        reduce_sum: sums a tensor over processes.
-        world_size: number of processes.
-        with_gradient: False where the engine hides gradients; norms are NaN then.
+        head: decides which labels count.
+        peers: the other processes; all of them must call.
         keep_apart: never join micro-batches, for models whose auxiliary loss depends on what shares a batch.
     """
-    import torch
-
     device = next(model.parameters()).device
-    total = int(reduce_sum(torch.tensor([sum(counts)], dtype=torch.float64, device=device)).item())
-    share = [1.0 / (len(batches) * world_size * count) if count else 0.0 for count in counts]
     plain = list(batches) if keep_apart else joined(batches)
-    scale = 1.0 / max(total, 1)
+    counts = _counts(batches, head, peers, device)
+    total = max(float(counts[..., 0].sum()), 1.0)
 
-    def run(parts: Sequence[Mapping[str, Any]], weights: Sequence[float], times: int = 1) -> tuple[float, float, float]:
-        found = _pass(model, parts, sums, weights, times / (len(parts) * world_size), with_gradient)
-        values = reduce_sum(found[0].to(device)).cpu()
-        norm = _norm(found[1], reduce_sum, world_size) if with_gradient else math.nan
-        return float(values[0]), float(values[1]), norm
+    def run(parts: Sequence[Mapping[str, Any]], weights: Sequence[float], times: float = 1) -> tuple[float, ...]:
+        found = _pass(model, parts, sums, weights, times / (len(parts) * peers.size))
+        values = peers.reduce_sum(found[0].to(device)).cpu()
+        return float(values[0]), _norm(found[1], peers), float(values[1])
 
-    loss, auxiliary, norm = run(plain, [scale] * len(plain))
-    means, _, means_norm = (loss, auxiliary, norm) if _alike(share, scale) else run(batches, share)
-    repeated = {}
-    if auxiliary:
-        counts_of = {"gradient_accumulation_steps": len(batches), "world_size": world_size}
-        counts_of["both"] = len(batches) * world_size
-        for name, times in counts_of.items():
-            again = run(plain, [scale] * len(plain), times)
-            repeated[name] = (again[0], again[2])
+    loss, norm, auxiliary = run(plain, [1 / total] * len(plain))
+    weightings = {}
+    for name, weights in _weightings(counts, shifted=head == SHIFTED).items():
+        ratio = weights * total
+        if bool((ratio == ratio.flatten()[0]).all()):
+            factor = float(ratio.flatten()[0])
+            weightings[name] = ((loss - auxiliary) * factor + auxiliary, norm * factor)
+        else:
+            found = run(batches, weights[peers.rank].tolist())
+            weightings[name] = (found[0], found[1])
+    norms = tuple(run(plain, [1 / total] * len(plain), times)[1] for times in (0, 1, 2)) if auxiliary else ()
     return Reference(
         loss=loss,
         grad_norm=norm,
         auxiliary=auxiliary,
-        targets=total,
-        mean_of_means=means,
-        mean_of_means_grad_norm=means_norm,
-        auxiliary_times=repeated,
+        targets=int(total),
+        weightings=weightings,
+        auxiliary_norms=norms,
     )
 
 
-def _alike(share: Sequence[float], scale: float) -> bool:
-    return all(math.isclose(s, scale, rel_tol=1e-12) for s in share)
+def _counts(batches: Sequence[Mapping[str, Any]], head: str, peers: Peers, device: torch.device) -> Tensor:
+    """Counted targets, and labels with position 0 too: (processes, micro-batches, 2), alike on every process."""
+    import torch
+
+    table = torch.zeros(peers.size, len(batches), 2, dtype=torch.float64)
+    for index, batch in enumerate(batches):
+        count = count_targets(head, batch)
+        table[peers.rank, index, 0] = count
+        table[peers.rank, index, 1] = count_labels(head, batch, count)
+    return peers.reduce_sum(table.to(device)).cpu()
+
+
+def _weightings(counts: Tensor, *, shifted: bool) -> dict[str, Tensor]:
+    """Weight of the summed loss of each micro-batch, (processes, micro-batches), by name."""
+    import torch
+
+    processes, batches = counts.shape[:2]
+    out = {}
+    for column, note in ((0, ""), (1, UNSHIFTED)) if shifted else ((0, ""),):
+        n = counts[..., column].clamp(min=1)
+        if note:
+            out[note] = torch.full_like(n, 1 / float(n.sum()))
+        out[MEANS_OF_MEANS + (note and f", {note}")] = 1 / (n * processes * batches)
+        if processes > 1:
+            each = n.sum(1, keepdim=True).expand_as(n)
+            out[PER_PROCESS + (note and f", {note}")] = 1 / (each * processes)
+    return out
 
 
 def _pass(
@@ -141,7 +169,6 @@ def _pass(
     sums: Callable[[Mapping[str, Any]], BatchLoss],
     weights: Sequence[float],
     auxiliary_weight: float,
-    with_gradient: bool,
 ) -> tuple[Tensor, list[Tensor]]:
     """This process's weighted loss and auxiliary part (2,), and its gradient of each trainable tensor."""
     import torch
@@ -160,21 +187,21 @@ def _pass(
                 loss = loss + extra
                 values[1] += extra.detach().double().cpu()
             values[0] += loss.detach().double().cpu()
-            if with_gradient and loss.requires_grad:
+            if loss.requires_grad:
                 loss.backward()  # type: ignore[no-untyped-call]
-        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in trainable] if with_gradient else []
+        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in trainable]
     finally:
         for parameter, grad in zip(trainable, held, strict=True):
             parameter.grad = grad
     return values, grads
 
 
-def _norm(grads: Sequence[Tensor], reduce_sum: ReduceSum, world_size: int) -> float:
+def _norm(grads: Sequence[Tensor], peers: Peers) -> float:
     import torch
 
     squares = 0.0
     for grad in grads:
-        whole = reduce_sum(grad.detach().float()) if world_size > 1 else grad.detach().float()
+        whole = peers.reduce_sum(grad.detach().float()) if peers.size > 1 else grad.detach().float()
         squares += float(torch.linalg.vector_norm(whole).double() ** 2)
     return math.sqrt(squares)
 

@@ -1,0 +1,55 @@
+"""Creates one environment for each transformers version that the accounting is measured with.
+
+    python scripts/version_envs.py            # prints the interpreters, creating what is missing
+
+Each lies beside the repository's own as ``.venv-<version>`` and holds the same torch.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COMPANIONS = {
+    # transformers: packages of its time
+    "4.46.3": ["accelerate==1.1.1", "peft==0.13.2"],
+    "4.51.3": ["accelerate==1.6.0", "peft==0.15.2"],
+    "4.53.3": ["accelerate==1.8.1", "peft==0.16.0"],
+    "4.57.6": ["accelerate==1.11.0", "peft==0.18.0"],
+    "5.0.0": ["accelerate==1.15.0", "peft==0.21.2"],
+}
+
+
+def constraint(package: str) -> str:
+    """The pinned requirement of ``constraints.txt``."""
+    found = re.search(rf"^{package}==.*$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    if found is None:
+        raise SystemExit(f"constraints.txt pins no {package}")
+    return found.group(0)
+
+
+def ensure(version: str, companions: list[str]) -> Path:
+    """The interpreter of one environment, created when it is not there."""
+    folder = ROOT / f".venv-{version}"
+    python, stamp = folder / "bin" / "python", folder / "complete.stamp"
+    if not stamp.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        wanted = [constraint("torch"), f"transformers=={version}", *companions, "numpy", "datasets"]
+        subprocess.run([*install, *wanted], check=True)
+        stamp.touch()
+    return python
+
+
+def main() -> None:
+    """Print the interpreters, the newest version's (this one) last."""
+    for version, companions in COMPANIONS.items():
+        print(ensure(version, companions))
+    print(sys.executable)
+
+
+if __name__ == "__main__":
+    main()
