@@ -11,7 +11,7 @@ from holter.readers.base import Sample
 from holter.readers.interpolate import resolve_run
 from holter.readers.merge import merge
 from holter.readers.pick import pick
-from holter.readers.walk import walk
+from holter.readers.walk import files_below
 from holter.run import Authority, Gap, Input, Run, Source, Value
 
 __all__ = ["read"]
@@ -33,7 +33,7 @@ def read(paths: Sequence[Path], *, settings: Mapping[str, Any] | None = None) ->
         ReadError: a path does not exist, or nothing below the paths could be read.
         MissingExtra: the only readable files need an optional library.
     """
-    found = walk([Path(path) for path in paths])
+    found = files_below([Path(path) for path in paths])
     parts, failures = [Run(gaps=list(found.gaps))], list[HolterError]()
     for sample in found.samples:
         part, failure = read_one(sample)

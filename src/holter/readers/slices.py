@@ -18,7 +18,7 @@ SLICE_BYTES = 1 << 20
 MAX_ENTRY_BYTES = 8 << 20  # an entry of a log holds numbers; one of this size is a broken file
 
 _TOKEN = re.compile(rb"(?<=[:\s,\[])(-?Infinity|NaN|nan|-?inf)(?=\s*[,}\]])")
-_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+_STRUCTURE = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]', re.DOTALL)
 _GAP = re.compile(rb"[ \t\r\n,]*")
 
 
@@ -68,6 +68,7 @@ class Array:
         count: entries read.
         closed: whether the closing bracket was found.
         broken: numbers of entries that could not be read.
+        too_long: whether reading stopped at an entry beyond `MAX_ENTRY_BYTES`.
     """
 
     data: bytes
@@ -76,6 +77,7 @@ class Array:
     count: int = 0
     closed: bool = False
     broken: list[int] = field(default_factory=list)
+    too_long: bool = False
 
     def slices(self) -> Iterator[tuple[int, list[Any]]]:
         """Pairs of the 1-based number of the first entry and a list of entries."""
@@ -118,6 +120,7 @@ class Array:
                 continue
             after = window.find(b"{", inside + 1)
             if after < 0 or not size:
+                self.too_long = len(window) - inside >= MAX_ENTRY_BYTES
                 return found, at + inside
             self.broken.append(self.count + len(found) + 1)
             inside = after
@@ -133,11 +136,12 @@ class Array:
                 Gap(source=source, what=what, why="they are not valid JSON", do="check how the file was written")
             )
         if not self.closed:
+            cut_off = "the file ends inside the list; it was probably cut off while being written"
             found.append(
                 Gap(
                     source=sample.source(key=f"{key}[{self.count}]"),
                     what=f"{key} after {self.count} complete entries",
-                    why="the file ends inside the list; it was probably cut off while being written",
+                    why=f"the next one is longer than {MAX_ENTRY_BYTES >> 20} MiB" if self.too_long else cut_off,
                     do="use the copy in the previous checkpoint, or go on with what was read",
                 )
             )

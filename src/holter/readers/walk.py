@@ -28,7 +28,7 @@ class Walk:
     gaps: list[Gap] = field(default_factory=list)
 
 
-def walk(paths: Sequence[Path]) -> Walk:
+def files_below(paths: Sequence[Path]) -> Walk:
     """All files at or below ``paths``; raises `ReadError` for a path that does not exist."""
     found, seen = Walk(), set[tuple[int, int]]()
     for path in paths:
