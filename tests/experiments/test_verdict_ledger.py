@@ -38,6 +38,8 @@ CRASH = TrialResult(outcome=TrialOutcome.CRASHED, error="boom")
         ("loss@1 < 10", [result(69), result(69)], result(8, fingerprints=("b",)), "inconclusive", "same samples"),
         ("loss@1 < 10", [result(69), result(69)], CRASH, "inconclusive", "changed replay crashed: boom"),
         ("loss@1 < 10", [CRASH, CRASH], result(8), "inconclusive", "unchanged replay crashed"),
+        ("loss@1 ~= base.loss@1", [result(69), result(69)], result(69), "confirmed", "loss@1 69"),
+        ("loss@1 ~= base.loss@1", [result(69), result(69)], result(8), "refuted", "does not hold"),
         ("loss@1 / base.loss@1 ~= 0.125", [result(80), result(80)], result(10), "confirmed", "holds"),
     ],
 )
@@ -102,6 +104,20 @@ def test_attempt_predicts_first_then_replays(tmp_path):
     assert made.entry.verdict.word is VerdictWord.CONFIRMED
     assert json.loads((tmp_path / "ledger.jsonl").read_text().splitlines()[1])["word"] == "confirmed"
     assert made.base.series["loss"][0] == 69.5 and made.changed.series["loss"][0] == 8.7
+
+
+def test_relative_settings_are_taken_of_the_targets_own(tmp_path):
+    seen = []
+
+    def answer(trial):
+        seen.append(trial.overrides.get("learning_rate"))
+        return result(5)
+
+    target = Target(name="m:f", settings={"learning_rate": 0.001}, folder=tmp_path)
+    attempt(target, {"learning_rate": "/10"}, "loss@1 < 1", engine=Scripted(tmp_path, answer))
+    assert seen == [0.001, 0.001, pytest.approx(0.0001)]
+    with pytest.raises(ConfigError, match="relative"):
+        attempt(target, {"weight_decay": "*10"}, "loss@1 < 1", engine=Scripted(tmp_path, answer))
 
 
 def test_a_prediction_that_is_none_reaches_no_ledger(tmp_path):

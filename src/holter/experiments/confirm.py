@@ -32,8 +32,20 @@ def with_verdicts(diagnosis: Diagnosis, entries: Sequence[Entry]) -> Diagnosis:
             causes.append(_confirmed(cause, verdict))
         else:
             causes.append(cause)
+    if any(cause.basis is Basis.CONFIRMED for cause in causes):
+        causes = _share_the_rest(causes)
     causes.sort(key=lambda cause: (-cause.basis, -cause.confidence))
     return replace(diagnosis, causes=tuple(causes), excluded=tuple(excluded))
+
+
+def _share_the_rest(causes: Sequence[RankedCause]) -> list[RankedCause]:
+    """Causes that no experiment confirmed share what the confirmed ones leave."""
+    left = 1 - max(c.confidence for c in causes if c.basis is Basis.CONFIRMED)
+    total = sum(c.confidence for c in causes if c.basis is not Basis.CONFIRMED)
+    return [
+        c if c.basis is Basis.CONFIRMED else replace(c, confidence=c.confidence * left / max(total, left))
+        for c in causes
+    ]
 
 
 def _confirmed(cause: RankedCause, verdict: Verdict) -> RankedCause:

@@ -14,6 +14,7 @@ from holter.readers import read
 from holter.run import Run, Source, Value
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z")
+_RELATIVE = re.compile(r"[*/]\d+(?:\.\d+)?\Z")
 LAUNCH_KEYS = ("world_size",)
 """Settings that say how a run is started, not how its trainer is built."""
 
@@ -35,8 +36,15 @@ class Target:
     folder: Path = Path("holter-trials")
 
     def with_settings(self, settings: Mapping[str, Any]) -> Target:
-        """The same with more settings."""
-        return replace(self, settings={**self.settings, **settings})
+        """The same with more settings; ``*10`` and ``/10`` are taken of its own.
+
+        Raises:
+            ConfigError: a relative setting of which the target has none.
+        """
+        relative = [name for name, value in settings.items() if isinstance(value, str) and _RELATIVE.match(value)]
+        own = _full_settings(self) if relative else {}
+        absolute = {name: _times(name, own.get(name), str(settings[name])) for name in relative}
+        return replace(self, settings={**self.settings, **settings, **absolute})
 
     def trial(
         self,
@@ -88,6 +96,18 @@ def resolve(text: str, *, builder: str | None = None, output: Path | None = None
         folder = output or (path / "holter" if path.is_dir() else Path("holter-trials") / path.stem)
         return Target(name=name, settings=settings, shown=text, folder=folder)
     return Target(name=_recipe(text), shown=text, folder=output or Path("holter-trials") / text)
+
+
+def _times(name: str, own: Any, relative: str) -> float:
+    if isinstance(own, bool) or not isinstance(own, (int, float)):
+        raise ConfigError(
+            f"{name}={relative} is relative, and there is nothing to take it of",
+            where=name,
+            why=f"the target's own value is {own!r}",
+            do="give a number",
+        )
+    factor = float(relative[1:])
+    return own * factor if relative[0] == "*" else own / factor
 
 
 def _recipe(text: str) -> str:

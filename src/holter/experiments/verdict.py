@@ -51,6 +51,8 @@ def _decide(
     if len({outcome.truth for outcome in before}) > 1:
         return _inconclusive("two unchanged replays already disagree about it")
     if after.truth and before[0].truth:
+        if any(reference.startswith("base.") for reference in prediction.references):
+            return Verdict(word=VerdictWord.CONFIRMED, reason=f"{prediction.text} holds: {_values(after)}")
         return _inconclusive("it already holds without the change")
     if not after.truth:
         return Verdict(word=VerdictWord.REFUTED, reason=f"{prediction.text} does not hold: {_values(after)}")

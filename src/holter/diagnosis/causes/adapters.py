@@ -111,7 +111,7 @@ CAUSES = (
         expect="The metric improves; the first loss is as before.",
         confirm=Measurement(
             measure="Compute the first loss with adapters on and off: it is the same.",
-            command='holter try RUN --set layers_to_transform=null --expect "loss@1 is unchanged"',
+            command='holter try RUN --set layers_to_transform=null --expect "loss@1 ~= base.loss@1"',
             cost=60,
         ),
         prior=-4.0,

@@ -20,7 +20,7 @@ CAUSES = (
         expect="Weights are equal on all ranks after an update.",
         confirm=Measurement(
             measure="Compare a checksum of the weights on all ranks after one update.",
-            command="holter check RECIPE --world-size 2",
+            command="holter check RECIPE",
             cost=60,
         ),
     ),
@@ -38,7 +38,7 @@ CAUSES = (
         expect="The ranks' rows do not overlap within an epoch.",
         confirm=Measurement(
             measure="Print the row ids of the first batches on each rank.",
-            command="holter check RECIPE --world-size 2",
+            command="holter check RECIPE",
             cost=60,
         ),
     ),
@@ -72,7 +72,7 @@ CAUSES = (
         expect="The training loss appears in the table.",
         confirm=Measurement(
             measure="Compare logging_steps with the optimizer steps of the run.",
-            command="holter try RUN --set logging_steps=10",
+            command="",
             cost=5,
         ),
     ),

@@ -190,7 +190,7 @@ CAUSES = (
         expect="The jumps at those steps are gone.",
         confirm=Measurement(
             measure="Replay the step with its own batch and with the next one from the same weights.",
-            command="holter try RUN --skip-batch STEP",
+            command="",
             cost=90,
         ),
         prior=-1.5,

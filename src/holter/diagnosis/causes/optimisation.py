@@ -22,7 +22,7 @@ CAUSES = (
         expect="The loss falls from the first tenth of the run on and does not return to its starting value.",
         confirm=Measurement(
             measure="Replay the first steps with a tenth of the rate: if the loss falls there, the rate is to blame.",
-            command='holter try RUN --set learning_rate=/10 --expect "loss falls"',
+            command='holter try RUN --set learning_rate=/10 --expect "last(loss) < first(loss)"',
             cost=120,
         ),
         prior=1.0,
@@ -41,7 +41,7 @@ CAUSES = (
         expect="The loss falls clearly within the first tenth of the run.",
         confirm=Measurement(
             measure="Replay the first steps with ten times the rate.",
-            command='holter try RUN --set learning_rate=*10 --expect "loss falls"',
+            command='holter try RUN --set learning_rate=*10 --expect "last(loss) < first(loss)"',
             cost=120,
         ),
         prior=-1.0,
@@ -80,7 +80,7 @@ CAUSES = (
         expect="The loss returns within a few steps after a spike.",
         confirm=Measurement(
             measure="Replay the steps around the jump with max_grad_norm=1.0.",
-            command='holter try RUN --set max_grad_norm=1.0 --expect "no jump"',
+            command='holter try RUN --set max_grad_norm=1.0 --expect "max(loss) < 2 * first(loss)"',
             cost=120,
         ),
         prior=-0.5,
@@ -101,7 +101,7 @@ CAUSES = (
         expect="The metric improves against the run with the low limit.",
         confirm=Measurement(
             measure="Run twice, with this limit and with ten times it, on the same seed.",
-            command="holter try RUN --set max_grad_norm=*10",
+            command='holter try RUN --set max_grad_norm=*10 --expect "last(loss) < last(base.loss)"',
             cost=240,
         ),
         prior=-1.5,
@@ -124,7 +124,7 @@ CAUSES = (
         expect="The first loss is the plain cross-entropy of the batch, the same for each accumulation setting.",
         confirm=Measurement(
             measure="Recompute loss and gradient of the first micro-batches in fp32: the ratio is the factor.",
-            command='holter try RUN --set gradient_accumulation_steps=1 --expect "loss@1 is lower by the factor"',
+            command='holter try RUN --set gradient_accumulation_steps=1 --expect "loss@1 < 0.6 * base.loss@1"',
             cost=60,
         ),
     ),
@@ -161,7 +161,7 @@ CAUSES = (
         expect="All of three to five seeds leave the plateau.",
         confirm=Measurement(
             measure="Run the first fifth of the steps with three other seeds: a spread in outcome settles it.",
-            command="holter try RUN --set seed=1,2,3",
+            command='holter try RUN --set seed=1 --expect "last(loss) < 0.8 * last(base.loss)"',
             cost=360,
         ),
         prior=-0.5,
@@ -181,7 +181,7 @@ CAUSES = (
         expect="Validation loss ends within a few per cent of its best.",
         confirm=Measurement(
             measure="Evaluate the checkpoint nearest to the best validation step and compare with the last.",
-            command='holter try RUN --set num_train_epochs=best --expect "eval_loss is lower"',
+            command='holter try RUN --set num_train_epochs=1 --expect "last(eval_loss) < last(base.eval_loss)"',
             cost=120,
         ),
     ),

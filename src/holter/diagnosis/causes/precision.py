@@ -22,7 +22,7 @@ CAUSES = (
         expect="From the first logged step loss and grad_norm are finite and the learning rate moves.",
         confirm=Measurement(
             measure="Replay the first batches in fp32: fp16 is to blame if the loss is finite there and nan in fp16.",
-            command='holter try RUN --set fp16=false --expect "loss is finite"',
+            command='holter try RUN --set fp16=false --expect "isfinite(loss)"',
             cost=60,
         ),
         overlaps=("loss-scale-exhausted",),
@@ -43,7 +43,7 @@ CAUSES = (
         expect="The scale settles within some 20 steps and skipped steps become rare.",
         confirm=Measurement(
             measure="Replay one skipped step in fp32: finite gradients blame fp16, non-finite ones data or model.",
-            command='holter try RUN --set fp16=false --expect "grad_norm is finite"',
+            command='holter try RUN --set fp16=false --expect "isfinite(grad_norm)"',
             cost=60,
         ),
         overlaps=("fp16-overflow",),
@@ -83,7 +83,7 @@ CAUSES = (
         expect="The loss stays finite after the first update.",
         confirm=Measurement(
             measure="Replay two steps with fp32 weights: finite at step 2 there and nan with half weights settles it.",
-            command='holter try RUN --set torch_dtype=float32 --expect "loss@2 is finite"',
+            command='holter try RUN --set torch_dtype=float32 --expect "isfinite(loss@2)"',
             cost=60,
         ),
         overlaps=("optimizer-eps-underflow",),
@@ -103,7 +103,7 @@ CAUSES = (
         expect="No weight is non-finite after the first update.",
         confirm=Measurement(
             measure="Replay two steps with adam_epsilon=1e-4: finite weights there settle it.",
-            command='holter try RUN --set adam_epsilon=1e-4 --expect "loss@2 is finite"',
+            command='holter try RUN --set adam_epsilon=1e-4 --expect "isfinite(loss@2)"',
             cost=60,
         ),
         overlaps=("low-precision-weights",),
@@ -124,7 +124,7 @@ CAUSES = (
         expect="The loss falls as it does in an fp32 run with the same settings.",
         confirm=Measurement(
             measure="Count how many weights change in one update: a small share settles it.",
-            command='holter try RUN --set torch_dtype=float32 --expect "loss falls faster"',
+            command='holter try RUN --set torch_dtype=float32 --expect "last(loss) < last(base.loss)"',
             cost=120,
         ),
     ),
@@ -142,7 +142,7 @@ CAUSES = (
         expect="eval_loss is finite and close to the training loss.",
         confirm=Measurement(
             measure="Evaluate one batch in fp32: a finite loss there settles it.",
-            command='holter try RUN --set fp16_full_eval=false --expect "eval_loss is finite"',
+            command='holter try RUN --set fp16_full_eval=false --expect "isfinite(eval_loss)"',
             cost=60,
         ),
     ),
@@ -160,7 +160,7 @@ CAUSES = (
         expect="The first loss is that of the unquantised model to within a few per cent.",
         confirm=Measurement(
             measure="Compare the first loss with and without quantisation on the same batch.",
-            command='holter try RUN --set load_in_8bit=false --expect "loss@1 is ordinary"',
+            command='holter try RUN --set load_in_8bit=false --expect "loss@1 < 0.5 * base.loss@1"',
             cost=120,
         ),
         prior=-0.5,
@@ -197,7 +197,7 @@ CAUSES = (
         expect="The log shows nan at the step at which it arises.",
         confirm=Measurement(
             measure="Run with logging_nan_inf_filter=False: nan in the log settles it.",
-            command='holter try RUN --set logging_nan_inf_filter=false --expect "loss is finite"',
+            command='holter try RUN --set logging_nan_inf_filter=false --expect "isfinite(loss)"',
             cost=60,
         ),
         prior=-1.5,

@@ -41,7 +41,7 @@ CAUSES = (
         expect="The loss falls from the start and does not jump in the first hundred steps.",
         confirm=Measurement(
             measure="Replay the first steps with warmup_ratio=0.1.",
-            command='holter try RUN --set warmup_ratio=0.1 --expect "loss falls"',
+            command='holter try RUN --set warmup_ratio=0.1 --expect "last(loss) < first(loss)"',
             cost=120,
         ),
         prior=-0.5,
@@ -61,7 +61,7 @@ CAUSES = (
         expect="The logged learning rate reaches the set value within the first tenth of the run.",
         confirm=Measurement(
             measure="Compare warmup_steps with the optimizer steps of the run.",
-            command='holter try RUN --set warmup_ratio=0.05 --expect "loss falls faster"',
+            command='holter try RUN --set warmup_ratio=0.05 --expect "last(loss) < last(base.loss)"',
             cost=10,
         ),
     ),

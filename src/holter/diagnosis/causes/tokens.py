@@ -77,7 +77,7 @@ CAUSES = (
         expect="The loss of a padded batch is finite and equals that of its rows one by one.",
         confirm=Measurement(
             measure="Compute the loss of one batch with padding on each side.",
-            command='holter try RUN --set padding_side=right --expect "loss is finite"',
+            command='holter try RUN --set padding_side=right --expect "isfinite(loss)"',
             cost=30,
         ),
         overlaps=("fully-masked-attention-nan",),
@@ -210,7 +210,7 @@ CAUSES = (
         fix="None needed; choose the multiple for speed.",
         confirm=Measurement(
             measure="Compute the loss of one batch padded to multiples of 1 and of 8.",
-            command="holter try RUN --set pad_to_multiple_of=1",
+            command='holter try RUN --set pad_to_multiple_of=1 --expect "loss@1 ~= base.loss@1"',
             cost=30,
         ),
         prior=-6.0,
