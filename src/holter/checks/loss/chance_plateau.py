@@ -21,6 +21,9 @@ NEAR_CHANCE = 0.03
 ENOUGH_STEPS = 200
 """Updates after which a fine-tune of a pre-trained encoder has left chance, also with warmup."""
 
+ENOUGH_EPOCHS = 2.0
+"""Passes over the data, where no steps are given."""
+
 MIN_POINTS = 8
 """Log lines; a plateau needs a course."""
 
@@ -76,15 +79,15 @@ class LossStaysAtChance(Check):
         if not has_plain_loss(run) or not found.bins or found.nonfinite or steps_restart(loss):
             return
         classes = _chance(run, found)
-        updates = loss.steps[-1]
-        if classes is None or not updates >= ENOUGH_STEPS or not _enough_points(loss):
+        if classes is None or not _long_enough(loss):
             return
         moved = found.head - found.tail > FLAT * found.head or _evaluation_learns(run, classes)
         level = math.log(classes)
         sure = _classifies(run) or found.noise < STEADY * level
+        length = f"{loss.steps[-1]:.0f} updates" if loss.steps[-1] > 0 else f"{len(loss)} points"
         span = f"{found.head:.3f} to {found.tail:.3f}"
         yield self.finding(
-            f"The loss stays near ln({classes}) = {level:.3f} over {updates:.0f} updates ({span})",
+            f"The loss stays near ln({classes}) = {level:.3f} over {length} ({span})",
             evidence=[point(loss, 0), point(loss, len(loss) - 1)],
             step=updates_before(loss, len(loss) - 1),
             severity=Severity.NOTE if moved or len(loss) < MIN_POINTS or not sure else Severity.WARNING,
@@ -122,8 +125,13 @@ def _chance(run: Run, found: Shape) -> int | None:
     return None
 
 
-def _enough_points(loss: Series) -> bool:
-    return len(loss) >= MIN_POINTS or loss.steps[-1] / len(loss) >= COARSE_WINDOW
+def _long_enough(loss: Series) -> bool:
+    """Enough updates in enough lines, or enough epochs where the source gives no steps."""
+    updates, passes = loss.steps[-1], loss.epochs[-1]
+    if updates > 0:
+        coarse = len(loss) >= MIN_POINTS or updates / len(loss) >= COARSE_WINDOW
+        return updates >= ENOUGH_STEPS and coarse
+    return len(loss) >= MIN_POINTS and passes >= ENOUGH_EPOCHS
 
 
 def _evaluation_learns(run: Run, classes: int) -> bool:

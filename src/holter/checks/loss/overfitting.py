@@ -71,7 +71,7 @@ class EvaluationLossRises(Check):
         epochs = number(plain(run, "num_train_epochs"))
         setting = known(run, "num_train_epochs")
         yield self.finding(
-            f"eval_loss was best at {held_out[best]:.4g} and ends at {held_out[last]:.4g} while the training loss falls",
+            f"eval_loss was best at {held_out[best]:.4g} and ends at {held_out[last]:.4g} while the loss falls",
             evidence=[
                 point(held_out, best, "the best"),
                 point(held_out, last, "the last"),

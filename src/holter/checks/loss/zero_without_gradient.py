@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.context import has_plain_loss
+from holter.checks.numerics._suspects import overflow_clues
 from holter.checks.shape import point, shape, updates_before
 from holter.checks.symptoms import TRAIN_LOSSES, always_zero, nonfinite
 from holter.finding import Clue, Evidence, Finding, Severity
@@ -15,6 +16,9 @@ from holter.stages import Stage
 
 MEMORISED = 0.05
 """Nats. A loss that came down to this before it reads 0.0 got there by learning."""
+
+MIN_RATE_POINTS = 2
+"""Rates that tell whether the schedule advances."""
 
 FULL_FALL = 0.5
 """Nats. A loss that stood above this at the line before and reads exactly 0.0 at the next did not get there by
@@ -77,7 +81,7 @@ class NothingSupervised(Check):
             f"The loss is exactly 0.0 {'throughout' if whole else 'all at once'}{beside}",
             evidence=evidence,
             step=step,
-            clues=list(_clues(still, norm is not None, whole)),
+            clues=[*_clues(still, norm is not None, whole), *([] if norm or still else _hidden_clues(run, whole))],
         )
 
     bad = [
@@ -122,7 +126,23 @@ def _clues(still: bool, known_norm: bool, whole: bool) -> Iterator[Clue]:
         yield from clues(why, labels_all_masked=2.0, template_mismatch=1.5, fp16_overflow=-1)
         return
     why = "exactly 0.0, with no gradient norm to tell a hidden NaN from empty labels"
-    yield from clues(why, labels_all_masked=3.0, template_mismatch=2.0, fp16_overflow=1.5, nan_filter_hides_nan=0.5)
+    yield from clues(why, labels_all_masked=3.0, template_mismatch=2.0, nan_filter_hides_nan=0.5)
     yield from clues(why, quantized_without_adapter=0.5, no_trainable_params=-1.0, lr_too_high=-3)
     if not whole:
         yield from clues("it was an ordinary loss before", labels_all_masked=-1.5, fp16_overflow=1.0)
+
+
+def _hidden_clues(run: Run, whole: bool) -> Iterator[Clue]:
+    """Without a gradient norm: how far precision, family and the rate speak for a NaN behind the 0.0."""
+    for clue in overflow_clues(run):
+        if clue.cause in ("fp16-overflow", "loss-scale-exhausted"):
+            yield clue
+    rate = run.series.get("learning_rate")
+    if rate is None or len(rate) < MIN_RATE_POINTS or not shape(rate).bins:
+        return
+    if shape(rate).high == shape(rate).low:
+        why = "the learning rate stands still, as when each step is skipped"
+        yield from clues(why, fp16_overflow=2.0, labels_all_masked=-1.0, template_mismatch=-1.0)
+    elif whole:
+        why = "the learning rate advances, so steps were taken"
+        yield from clues(why, fp16_overflow=-1.5, loss_scale_exhausted=-3, labels_all_masked=0.5)

@@ -75,10 +75,11 @@ class NonFiniteGradient(Check):
         )
 
     bad = [
+        case("at the start, a note", series={"grad_norm": [math.inf, math.nan] + [1.0] * 20}),
         case("always", series={"grad_norm": [math.nan] * 5, "loss": [2.0] * 5}),
         case("from the middle on", series={"grad_norm": [1.0] * 5 + [math.inf] * 5}),
         case(
-            "four of five hundred, bf16",
+            "one of a hundred, bf16",
             series={"grad_norm": [1.0] * 50 + [math.nan] + [1.0] * 49},
             config={"bf16": True},
         ),
@@ -106,11 +107,11 @@ def _scaler_at_work(norms: Series, bad: int) -> bool:
 
 
 def _severity_of_rare(run: Run) -> Severity:
-    """Without fp16 there is no scaler that would explain or skip a non-finite gradient."""
-    return Severity.NOTE if precision(run).compute is Compute.FP16 else Severity.WARNING
+    """Finite values after it show that the step was skipped, as a scaler does; bf16 and fp32 have none."""
+    return Severity.WARNING if precision(run).compute in (Compute.BF16, Compute.FP32) else Severity.NOTE
 
 
 def _rare_clues(run: Run) -> list[Clue]:
-    if precision(run).compute is Compute.FP16:
+    if precision(run).compute not in (Compute.BF16, Compute.FP32):
         return list(clues("overflows are rare and followed by finite steps", fp16_overflow=-1, loss_scale_exhausted=-3))
     return list(clues("single batches give a gradient that is not finite", bad_batch=2, labels_all_masked=1))

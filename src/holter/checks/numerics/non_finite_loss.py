@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from holter.checks.base import Check, Needs, case
+from holter.checks.base import Check, Needs, case, clues
 from holter.checks.numerics._suspects import course_clues, overflow_clues
 from holter.checks.shape import point, shape, updates_before
 from holter.checks.symptoms import TRAIN_LOSSES, nonfinite
-from holter.finding import Evidence, Finding, Severity
-from holter.run import Run
+from holter.finding import Clue, Evidence, Finding, Severity
+from holter.run import Run, Series
 from holter.stages import Stage
 
 
@@ -54,7 +54,7 @@ class NonFiniteLoss(Check):
                 _course(found.nonfinite, found.count, index),
                 evidence=evidence,
                 step=updates_before(series, index) if name == "loss" else None,
-                clues=[*overflow_clues(run), *course_clues(run)],
+                clues=[*overflow_clues(run), *course_clues(run), *_recovery_clues(run, series)],
             )
             return
         written = nonfinite(run, *TRAIN_LOSSES)
@@ -88,6 +88,20 @@ def _course(nonfinite_count: int, count: int, index: int) -> str:
     if nonfinite_count == count - index:
         return f"The training loss was finite for {index} logged points and never again after"
     return f"The training loss is not finite at {nonfinite_count} of {count} logged points, now and then"
+
+
+def _recovery_clues(run: Run, loss: Series) -> Iterator[Clue]:
+    """A loss that is finite again after a NaN: the weights survived, so the NaN came from the batch."""
+    first = shape(loss).first_nonfinite or 0
+    after = [v for v in loss.values[first:] if math.isfinite(v) and v != 0.0]
+    if not after or not math.isfinite(loss[len(loss) - 1]):
+        return
+    why = "the loss is finite again after it, so the weights survived and the batch is at fault"
+    yield from clues(why, labels_all_masked=3.5, bad_batch=2.0, low_precision_weights=-4, lr_too_high=-3)
+    yield from clues(why, grad_clip_disabled=-3, attention_kernel_bug=-1, fully_masked_attention_nan=0.5)
+    norms = run.series.get("grad_norm")
+    if norms is not None and len(norms) == len(loss) and math.isfinite(norms[first]):
+        yield from clues("and the gradient of that step is finite: no counted label", labels_all_masked=1.5)
 
 
 def _word(found: Evidence) -> str:

@@ -1,0 +1,123 @@
+"""LOS016 one-answer-for-everything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.context import count_of, model_names, uniform_loss
+from holter.checks.optimisation._rate import intended_rate
+from holter.checks.optimisation.rate_above_practice import LARGE, practice_of
+from holter.checks.shape import point, shape
+from holter.checks.symptoms import broken
+from holter.finding import Clue, Finding, Severity
+from holter.run import Run, Series
+from holter.stages import Stage
+
+SCORES = ("acc", "accuracy", "f1", "mcc", "matthews", "precision", "recall", "kappa")
+"""Parts of names of classification scores; a name that ends in one of them counts."""
+
+ZERO_FOR_ONE_ANSWER = ("mcc", "matthews", "kappa")
+"""Scores that are exactly 0.0 when one class is given to every input."""
+
+MIN_SAME = 3
+"""Evaluations with exactly the same score. Two may agree by chance on a small set."""
+
+LEARNT = 0.7
+"""Times the first loss; a constant answer can fit the frequencies of the classes, which gains a tenth or two."""
+
+MIN_ZERO = 2
+"""Evaluations of a score that is exactly 0.0 only for one answer."""
+
+
+class OneAnswerForEverything(Check):
+    """The model gives the same answer to every input.
+
+    What it looks for: a classification score that is the same to the last digit at each evaluation, or a score like MCC
+    or kappa that is exactly 0.0, while the loss is finite and does not come down.
+
+    Why it hurts: the loss may still fall a little, to the frequencies of the classes, but the input has no effect.
+    Large encoders end there when the first steps were too large; some seeds do and others do not.
+
+    How to fix it: lower the rate three to ten times with warmup over a tenth of the run, and try other seeds.
+
+    When to ignore it: on evaluation sets of a few rows, and for scores that have reached their maximum.
+
+    Threshold: `MIN_SAME` equal scores, `MIN_ZERO` zeros.
+
+    Sources: Mosbach et al. 2021, section 4 (failed runs); Devlin et al. 2019, section 4.1 (unstable large models);
+    Chicco and Jurman 2020 on MCC.
+    """
+
+    code = "LOS016"
+    name = "one-answer-for-everything"
+    title = "The evaluation score never changes"
+    severity = Severity.WARNING
+    stage = Stage.EVAL
+    needs = Needs(any_of=(("loss",), ("eval_loss",), ("eval_accuracy",), ("eval_f1",), ("mcc",), ("eval_mcc",)))
+
+    def detect(self, run: Run) -> Iterator[Finding]:
+        if broken(run) is not None or _learns(run):
+            return
+        for name, series in sorted(run.series.items()):
+            if not _is_score(name) or not _stuck(name, series):
+                continue
+            yield self.finding(
+                f"{name} is exactly {series[0]:g} at all {len(series)} evaluations: one answer for every input",
+                evidence=[point(series, 0), point(series, len(series) - 1)],
+                clues=list(_clues(run)),
+            )
+            return
+
+    bad = [
+        case("the same accuracy", series={"eval_loss": [4.97, 4.95, 4.96], "eval_accuracy": [0.036, 0.036, 0.036]}),
+        case("MCC of zero", series={"eval_loss": [0.54, 0.51], "mcc": [0.0, 0.0]}),
+    ]
+    good = [
+        case("it moves", series={"eval_loss": [0.9, 0.8, 0.7], "eval_accuracy": [0.60, 0.61, 0.60]}),
+        case("at its best", series={"eval_loss": [0.1, 0.05, 0.01], "eval_accuracy": [1.0, 1.0, 1.0]}),
+        case("converged", series={"eval_loss": [0.5, 0.2, 0.1, 0.09], "eval_accuracy": [0.96, 0.96, 0.96, 0.96]}),
+        case("two evaluations", series={"eval_loss": [0.9, 0.8], "eval_accuracy": [0.60, 0.60]}),
+        case("a BLEU of zero", series={"eval_loss": [0.9, 0.8], "eval_bleu": [0.0, 0.0]}),
+    ]
+    not_enough = [case("no evaluation", series={"learning_rate": [1e-4]})]
+
+
+def _learns(run: Run) -> bool:
+    """Whether a loss of the evaluation, or of training where that is all there is, comes down clearly."""
+    for name in ("eval_loss", "loss"):
+        series = run.series.get(name)
+        if series is not None and len(series) >= MIN_SAME and shape(series).bins:
+            return shape(series).low < LEARNT * series[0]
+    return False
+
+
+def _is_score(name: str) -> bool:
+    last = name.lower().replace("/", "_").rsplit("_", 1)[-1]
+    evaluation = name.startswith(("eval", "val", "test", "dev")) or last in ZERO_FOR_ONE_ANSWER
+    return evaluation and (last in SCORES or last == "ac" or name.lower().endswith(SCORES))
+
+
+def _stuck(name: str, series: Series) -> bool:
+    found = shape(series)
+    if found.nonfinite or not found.bins or found.low != found.high:
+        return False
+    if found.high == 0.0:
+        zero_means = any(part in name for part in ZERO_FOR_ONE_ANSWER)
+        return len(series) >= (MIN_ZERO if zero_means else MIN_SAME)
+    return len(series) >= MIN_SAME and found.high not in (1.0, 100.0)
+
+
+def _clues(run: Run) -> Iterator[Clue]:
+    why = "the input has no effect on the answer"
+    yield from clues(why, seed_instability=3.0, lr_too_high=2.5, warmup_missing=1.0, no_trainable_params=0.5)
+    yield from clues(why, lr_too_low=0.5, head_not_trained_or_saved=0.5, metric_decoding=0.5, overfitting=-3)
+    practice, rate = practice_of(run), intended_rate(run)
+    if rate is not None and practice is not None and rate > practice.upper:
+        why = f"{rate:g} is above the published {practice.upper:g} for {practice.kind}"
+        yield from clues(why, lr_too_high=3.0, seed_instability=-1.0)
+    if any(LARGE.search(name.lower()) for name in model_names(run)):
+        yield from clues("large encoders fail in this way with some seeds", seed_instability=1.0, lr_too_high=0.5)
+    level, loss = uniform_loss(run), run.series.get("loss")
+    if level is not None and loss is not None and count_of(run, "num_labels") and shape(loss).tail > 0.9 * level[0]:
+        yield from clues(f"the loss stays near {level[1]}", seed_instability=0.5, lr_too_high=0.5)
