@@ -23,7 +23,7 @@ STORY = {
     "fp16-overflow": "Loss 0.0, grad_norm nan, learning rate 0.0: did somebody set the rate to zero?",
     "loss-scale": "280 classes, and the first loss is 48. The head? The warmup? The padding?",
     "labels-masked": "Loss 0.0 from the first step, and no error anywhere.",
-    "unsettled": "Only a log is left, and the loss jumped.",
+    "unsettled": "Only a log is left, and it says nan from the first step on.",
 }
 SHOWN_AS_PAGE = "loss-scale"
 

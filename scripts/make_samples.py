@@ -214,13 +214,11 @@ def labels_masked() -> Files:
 
 
 def unsettled() -> Files:
-    """Only the log of a run whose loss jumps and stays up: several causes look like this."""
-    random = Random(5)
-    lines = []
-    for step in range(10, 601, 10):
-        level = 1.4 + 2.6 * math.exp(-step / 90) if step < 330 else 7.4
-        loss = level + 0.08 * (random.random() - 0.5)
-        lines.append(trainer_line(loss=round(loss, 4), epoch=round(step / 300, 2)))
+    """Only the log of a run that is nan from the first step on: precision, labels and attention all look like this."""
+    lines = ["***** Running training *****", "  Num examples = 5,000", "  Total optimization steps = 900"]
+    for step in range(10, 101, 10):
+        rate = cosine(step, peak=3e-5, warmup=90, total=900)
+        lines.append(trainer_line(loss=math.nan, grad_norm=math.nan, learning_rate=rate, epoch=round(step / 300, 2)))
     return {"train.log": "\n".join(lines) + "\n"}
 
 

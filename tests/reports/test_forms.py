@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 from sample_diagnosis import SECRET, make_fault, make_healthy, make_run, make_undetermined
 
 from holter import reports
+from holter.diagnosis.result import Excluded, Verdict
 from holter.errors import ConfigError
 from holter.reports.blocks import Code, Curve, Item, Items, Plot, Section, Table
 
@@ -117,6 +118,31 @@ def test_undetermined_puts_the_measurement_first():
     got = rendered(make_undetermined(), "text")
     assert got.index("To settle it") < got.index("Symptoms") < got.index("What was looked at")
     assert "Closest so far" in got
+
+
+def test_an_open_cause_gets_no_fix():
+    from dataclasses import replace
+
+    open_cause = replace(make_fault(), verdict=Verdict.UNDETERMINED)
+    for form in reports.PAGES:
+        got = rendered(open_cause, form)
+        assert "Train in bf16" in rendered(make_fault(), form)
+        assert "Train in bf16" not in got and "After the fix" not in got
+
+
+def test_a_reason_shared_by_several_causes_is_given_once():
+    from dataclasses import replace
+
+    lead = "it shows before any update"
+    excluded = (
+        Excluded(cause="warmup-missing", reason=f"{lead}; warmup acts later"),
+        Excluded(cause="lr-too-high", reason=f"{lead}; the rate acts through updates"),
+        Excluded(cause="pad-token-missing", reason="a pad id is set; so there is one"),
+    )
+    got = " ".join(rendered(replace(make_fault(), excluded=excluded), "text").split())
+    assert got.count(lead[3:]) == 1
+    assert "That rules out: - warmup-missing: Warmup acts later. - lr-too-high: The rate acts" in got
+    assert "Also ruled out: - pad-token-missing: A pad id is set; so there is one." in got
 
 
 def test_ascii_stream_gets_escapes():

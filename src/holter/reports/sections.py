@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from holter.diagnosis.result import Diagnosis, Next, RankedCause, Verdict
@@ -51,9 +52,22 @@ def evidence(diagnosis: Diagnosis) -> Section:
 
 
 def excluded(diagnosis: Diagnosis) -> Section:
-    """Causes that were ruled out, each with its reason."""
-    items = tuple(Item(label=e.cause, text=sentence(clip(e.reason))) for e in diagnosis.excluded)
-    return Section(key="excluded", title="Ruled out", blocks=_items(items, "terms"))
+    """Causes that were ruled out, each with its reason; what several reasons begin with is said once."""
+    shared: dict[str, list[Item]] = {}
+    alone: list[Item] = []
+    leads = Counter(e.reason.partition("; ")[0] for e in diagnosis.excluded)
+    for one in diagnosis.excluded:
+        lead, _, rest = one.reason.partition("; ")
+        if rest and leads[lead] > 1:
+            shared.setdefault(lead, []).append(Item(label=one.cause, text=sentence(clip(rest))))
+        else:
+            alone.append(Item(label=one.cause, text=sentence(clip(one.reason))))
+    blocks: list[Block] = []
+    for lead, items in shared.items():
+        blocks += [Paragraph(text=f"{sentence(lead)} That rules out:"), *_items(tuple(items), "terms")]
+    if shared and alone:
+        blocks.append(Paragraph(text="Also ruled out:"))
+    return Section(key="excluded", title="Ruled out", blocks=(*blocks, *_items(tuple(alone), "terms")))
 
 
 def cause(diagnosis: Diagnosis) -> Section:
@@ -68,18 +82,23 @@ def suspects(diagnosis: Diagnosis) -> Section:
     """All causes still standing, side by side; left out where the first one stands alone."""
     if len(diagnosis.causes) < 2:
         return Section(key="suspects", title="Suspects", blocks=())
-    bars = tuple(_bar(c) for c in diagnosis.causes)
+    told: set[str] = set()
+    bars = tuple(_bar(c, told) for c in diagnosis.causes)
     return Section(key="suspects", title="Suspects", blocks=(Bars(bars=bars),))
 
 
-def _bar(found: RankedCause) -> Bar:
+def _bar(found: RankedCause, told: set[str]) -> Bar:
+    """``told`` holds the reasons given so far: one that all share tells nothing apart, so it is given once."""
+    fresh = next((e for e in found.evidence if e.text not in told), None)
+    if fresh is not None:
+        told.add(fresh.text)
     return Bar(
         label=found.cause,
         title=found.title,
         share=found.confidence,
         words=certainty(found.confidence),
-        reason=sentence(clip(found.evidence[0].text)) if found.evidence else "",
-        place=_place(found.evidence[:1]),
+        reason="" if fresh is None else sentence(clip(fresh.text)),
+        place="" if fresh is None else _place((fresh,)),
     )
 
 

@@ -93,7 +93,7 @@ def sentence(text: str) -> str:
         return ""
     first = text.split(maxsplit=1)[0].rstrip(",.:;")
     head = text[0].upper() + text[1:] if first.isalpha() and first.islower() else text
-    return head if head[-1] in ".!?:…)" else f"{head}."
+    return head if head[-1] in ".!?:…" else f"{head}."
 
 
 def lacking(reason: str) -> str:
