@@ -21,8 +21,9 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "finding": {"run", "stages"},
     "names": {"names_config", "names_series"},
+    "secrets": set(),
     "checks": {"run", "finding", "stages", "names", "knowledge", "values"},
-    "readers": {"run", "errors", "names", "names_config", "names_series", "values"},
+    "readers": {"run", "errors", "names", "names_config", "names_series", "values", "secrets"},
     "diagnosis": {"run", "finding", "stages", "checks", "knowledge", "names", "values", "errors"},
 }
 """The floors of the house; what is not listed stands above them and may import all."""

@@ -9,7 +9,7 @@ from stub_findings import finding
 from holter.diagnosis.causes import CAUSES
 from holter.diagnosis.confidence import MOST, confidences
 from holter.diagnosis.weigh import weigh
-from holter.finding import Clue
+from holter.finding import Clue, Severity
 
 BITS = st.dictionaries(st.sampled_from(sorted(CAUSES)), st.floats(-8, 8).filter(lambda b: abs(b) > 0.01), min_size=1)
 
@@ -43,3 +43,12 @@ def test_causes_of_other_findings_are_no_rivals() -> None:
     second = finding(Clue(cause="eval-leak", bits=6), line=2)
     alone, both = weigh([first]), weigh([first, second])
     assert confidences(both, both)["label-out-of-range"] == confidences(alone, alone)["label-out-of-range"]
+
+
+def test_a_note_alone_competes_with_every_symptom() -> None:
+    symptom = finding(Clue(cause="label-out-of-range", bits=6), line=1)
+    note = finding(Clue(cause="pad-equals-eos", bits=4), line=2, severity=Severity.NOTE)
+    warning = finding(Clue(cause="pad-equals-eos", bits=4), line=2, severity=Severity.WARNING)
+    with_note, with_warning = weigh([symptom, note]), weigh([symptom, warning])
+    assert confidences(with_note, with_note)["pad-equals-eos"] < 0.3
+    assert confidences(with_warning, with_warning)["pad-equals-eos"] > 0.5

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 from stub_findings import finding
@@ -10,7 +12,7 @@ from holter.diagnosis.cause import Cause
 from holter.diagnosis.causes import CAUSES
 from holter.diagnosis.exclude import LAST_IN_STEP, by_stage, first_symptom, moment, stage_reason
 from holter.diagnosis.weigh import weigh
-from holter.finding import Clue, Finding, Severity
+from holter.finding import Clue, Evidence, Finding, Severity
 from holter.run import Run, Series, Source
 from holter.stages import Stage
 from holter.testing import make_run
@@ -107,3 +109,13 @@ def test_a_rate_of_zero_at_the_end_of_a_schedule_says_nothing_of_its_start() -> 
     rates.append(0.0, epoch=3.0)
     ended.series["learning_rate"] = rates
     assert moment(ended, finding(step=0)) is None
+
+
+def test_a_loss_that_only_falls_was_not_raised_by_updates() -> None:
+    falling = make_run(series={"loss": [77.4, 75.8, 63.6]}, steps=[10, 50, 100])
+    symptom = replace(finding(step=0, at=10), evidence=(Evidence(text="loss is 77.4", step=10, value=77.4),))
+    words = moment(falling, symptom)
+    assert words is not None and "only falls" in words
+    rising = make_run(series={"loss": [77.4, 79.8, 63.6]}, steps=[10, 50, 100])
+    assert moment(rising, symptom) is None
+    assert moment(falling, finding(step=0, at=10)) is None

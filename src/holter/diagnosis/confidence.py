@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from holter.diagnosis.weigh import Score
+from holter.finding import Severity
 
 TEMPERATURE = 1.6
 """Bits are divided by it: checks are written one by one and are surer than they are right together."""
@@ -30,11 +31,21 @@ def confidences(
 ) -> dict[str, float]:
     """Label -> probability in [0, 1], for the causes that are still standing."""
     labels = [label for label in standing if scores[label].supporting]
-    findings = {label: {id(w.finding) for w in scores[label].supporting} for label in labels}
+    findings = {label: _symptoms(scores[label]) for label in labels}
     shares = {label: 2.0 ** (scores[label].bits / temperature) for label in labels}
     none = 2.0 ** (none_of_these / temperature)
     result = {}
     for label in labels:
-        rivals = sum(shares[other] for other in labels if other == label or findings[label] & findings[other])
+        rivals = sum(shares[other] for other in labels if other == label or _rivals(findings[label], findings[other]))
         result[label] = min(MOST, shares[label] / (none + rivals))
     return result
+
+
+def _symptoms(score: Score) -> set[int]:
+    """The findings above a note that the cause would explain; a note alone is a risk, not a symptom."""
+    return {id(w.finding) for w in score.supporting if w.finding.severity > Severity.NOTE}
+
+
+def _rivals(left: set[int], right: set[int]) -> bool:
+    """Whether two causes would explain one symptom; a cause without a symptom of its own competes for all of them."""
+    return not left or not right or bool(left & right)

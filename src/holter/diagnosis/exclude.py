@@ -13,7 +13,7 @@ from holter.diagnosis.cause import Cause
 from holter.diagnosis.causes import CAUSES
 from holter.diagnosis.weigh import Score
 from holter.finding import Finding, Severity
-from holter.run import Run
+from holter.run import Run, Series
 from holter.stages import Stage
 
 SEPARATE_FAULT = 5.0
@@ -43,6 +43,10 @@ END_OF_A_SHORT_RUN = 0.5
 """Epochs after which a learning rate of 0.0 at the only logged point may be the end of a schedule, not its start."""
 
 
+FALL_POINTS = 3
+"""Fewest logged losses that show a fall: with two, noise alone puts the first above the second every other time."""
+
+
 def first_symptom(findings: Iterable[Finding]) -> Finding | None:
     """The earliest finding of level warning or error that is a number of a step whose place in time is known."""
     placed = [f for f in findings if f.step is not None and f.severity >= Severity.WARNING and f.stage <= LAST_IN_STEP]
@@ -58,13 +62,27 @@ def moment(run: Run, symptom: Finding) -> str | None:
         return None
     if any(e.step is not None and e.step <= 1 for e in symptom.evidence) or run.get("logging_steps") == 1:
         return "before any update"
-    rates = run.series.get("learning_rate")
+    if _rate_still_zero(run.series.get("learning_rate")):
+        return "while the learning rate was still 0.0, so before any update that moved a weight"
+    if _only_falls(run.series.get("loss"), symptom):
+        return "and the loss only falls from there, so updates lowered it and did not raise it"
+    return None
+
+
+def _rate_still_zero(rates: Series | None) -> bool:
     if rates is None or rates[0] != 0.0:
-        return None
+        return False
     epoch = rates.epoch(0)
-    if len(rates) == 1 and epoch is not None and epoch >= END_OF_A_SHORT_RUN:
-        return None
-    return "while the learning rate was still 0.0, so before any update that moved a weight"
+    return len(rates) > 1 or epoch is None or epoch < END_OF_A_SHORT_RUN
+
+
+def _only_falls(losses: Series | None, symptom: Finding) -> bool:
+    """Whether the symptom is a loss that is highest at its first point and lower ever after."""
+    if losses is None or len(losses) < FALL_POINTS:
+        return False
+    first = losses[0]
+    said = any(e.value == first for e in symptom.evidence)
+    return said and all(value < first for value in losses.values[1:])
 
 
 def stage_reason(cause: Cause, symptom: Finding, when: str | None) -> str | None:
