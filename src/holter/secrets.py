@@ -37,10 +37,11 @@ _URL = re.compile(r"(?i)\b([a-z][a-z0-9+.\-]*://)([^\s/@:'\"]*):([^\s/@'\"]+)@")
 _URL_QUERY = re.compile(
     r"(?i)([?&](?:token|access_token|api_key|apikey|key|sig|signature|secret|password|x-amz-\w+)=)([^&\s'\"]+)"
 )
+_VALUE = r"""(?P<quote>["']?)(?P<value>(?<=")[^"\n]{4,}|(?<=')[^'\n]{4,}|[^\s"',;)}\]]{4,})"""
 _PAIR = re.compile(
-    r"""(?P<lead>(?<![\w.\-])(?:--)?["']?)(?P<key>[A-Za-z][\w.\-]{1,60})(?P<mid>["']?\s*(?:=|:)\s*|\s+(?=["']?[^\s\-]))"""
-    r"""(?P<quote>["']?)(?P<value>[^\s"',;)}\]]{4,})"""
+    rf"""(?P<lead>(?<![\w.\-])(?:--)?["']?)(?P<key>[A-Za-z][\w.\-]{{1,60}})(?P<mid>["']?\s*[=:]\s*){_VALUE}"""
 )
+_OPTION = re.compile(rf"""(?P<lead>(?<![\w.\-])--)(?P<key>[A-Za-z][\w.\-]{{1,60}})(?P<mid>\s+)(?![-]){_VALUE}""")
 _HEX = re.compile(r"(?i)(\bwandb\b[^\n]{0,60}?)\b([0-9a-f]{40})\b")
 _WORDS = frozenset({"none", "null", "true", "false", "str", "string", "optional", "os.environ", "required", "not"})
 
@@ -58,17 +59,15 @@ def mask(text: str) -> str:
     text = _URL.sub(rf"\g<1>\g<2>:{MASK}@", text)
     text = _URL_QUERY.sub(rf"\g<1>{MASK}", text)
     text = _HEX.sub(rf"\g<1>{MASK}", text)
-    return _PAIR.sub(_pair, text)
+    return _OPTION.sub(_pair, _PAIR.sub(_pair, text))
 
 
 def _pair(match: re.Match[str]) -> str:
-    key, value, mid = match.group("key"), match.group("value"), match.group("mid")
-    option = match.group("lead").startswith("--")
-    assigned = "=" in mid or ":" in mid
+    value = match.group("value")
     known_word = value.lower().strip(".") in _WORDS or value.startswith(("os.", "$", MASK, "getpass", "userdata"))
-    if not is_private(key) or known_word or not (assigned or option):
+    if known_word or not is_private(match.group("key")):
         return match.group()
-    return f"{match.group('lead')}{key}{mid}{match.group('quote')}{MASK}"
+    return f"{match.group('lead')}{match.group('key')}{match.group('mid')}{match.group('quote')}{MASK}"
 
 
 def mask_value(key: str, value: Any, raw: str) -> tuple[Any, str]:
