@@ -81,3 +81,28 @@ def _points(series: Series) -> Iterator[tuple[float, Evidence]]:
         step = series.step(index)
         at = "" if step is None else f" at step {step}"
         yield value, Evidence(text=f"{series.name} is {value}{at}", source=series.place(index), step=step, value=value)
+
+
+COMPLAINTS = (
+    "observed",
+    "symptom",
+    "symptoms",
+    "result",
+    "note",
+    "observation",
+    "behaviour",
+    "behavior",
+    "outcome",
+    "effect",
+)
+
+
+def complaint(run: Run, *words: str) -> Evidence | None:
+    """A person's note on how the run went that contains one of ``words`` (lower case), or None."""
+    for name in COMPLAINTS:
+        for value in run.facts.get(name, ()):
+            items = value.value if isinstance(value.value, list) else [value.value]
+            for item in items:
+                if isinstance(item, str) and any(word in item.lower() for word in words):
+                    return Evidence(text=f"{name}: {item}", source=value.source, value=item)
+    return None

@@ -84,7 +84,7 @@ def _failure(group: Group, groups: Iterable[Group]) -> str:
     last = group.rows[-1]
     for name, value in last.items():
         amount = number(value.value)
-        if amount is not None and _far_behind(name, amount, _peers(name, groups)):
+        if amount is not None and math.isfinite(amount) and _far_behind(name, amount, _peers(name, groups)):
             return "behind"
     return ""
 
@@ -100,4 +100,7 @@ def _far_behind(name: str, amount: float, peers: list[float]) -> bool:
     if SCORE.search(name):
         scale = 100.0 if max(peers) > 1.0 else 1.0
         return max(peers) - amount >= FALL * scale or (amount == 0.0 and max(peers) > 0.0)
-    return LOSS.search(name) is not None and min(peers) > 0.0 and amount >= RISE * min(peers)
+    if LOSS.search(name) is None:
+        return False
+    learnt = [peer for peer in peers if peer > 0.0]
+    return bool(learnt) and (amount == 0.0 or amount >= RISE * min(learnt))

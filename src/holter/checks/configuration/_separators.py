@@ -17,6 +17,11 @@ from holter.run import Run, Value
 SIZES = ("tiny", "mini", "small", "base", "medium", "large", "xlarge", "xl", "xxl", "huge")
 PARAMETERS = re.compile(r"(\d+(?:\.\d+)?)\s*([bm])\b", re.I)
 
+PACKAGES = re.compile(
+    r"(?:transformers|(?:py)?torch|peft|trl|accelerate|deepspeed|bitsandbytes|tokenizers|cuda|flash_attn|xformers|unsloth|"
+    r"lightning|sentencepiece|tensorflow|triton|driver|nccl|version)(?:_version)?$"
+)
+
 PLAIN: dict[str, dict[str, float]] = {
     "attn_implementation": {"attention_kernel_bug": 7.0},
     "flash_attention": {"attention_kernel_bug": 6.5},
@@ -91,7 +96,7 @@ def _bits(name: str, bad: object, good: object, how: str, run: Run | None) -> di
     if name in ("max_length", "max_source_length", "max_target_length"):
         shorter = (number(bad) or 0.0) < (number(good) or 0.0)
         return {"labels_all_masked": 5.5} if shorter else {"fp16_overflow": 1.0, "attention_kernel_bug": 1.5}
-    if name.startswith("versions."):
+    if name.startswith("versions.") or PACKAGES.match(name):
         tokens = how == "behind" and name.endswith(("transformers", "tokenizers", "sentencepiece"))
         return {"framework_bug": 6.0, "template_mismatch": 2.5 if tokens else 1.0}
     if name == "optim":

@@ -78,6 +78,12 @@ def _measured(run: Run) -> Iterator[Evidence]:
                 if any(not math.isfinite(v) for v in numbers(value.value)) or value.value in ("nan", "inf"):
                     yield Evidence(text=f"{name} is {value.value}", source=value.source, value=value.value)
 
+    for name in TRAIN_LOSSES:
+        series = run.series.get(name)
+        index = None if series is None else series.first_index()
+        if series is not None and index is not None and any(LOGGED.search(fact) for fact in run.facts):
+            yield Evidence(text=f"{name} is {series[index]}", source=series.place(index), value=series[index])
+
 
 def _logged(run: Run) -> Iterator[Evidence]:
     for name in TRAIN_LOSSES:

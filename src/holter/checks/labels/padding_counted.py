@@ -22,6 +22,7 @@ MEASURED = (
 )
 MASKING = ("DataCollatorForSeq2Seq", "DataCollatorForLanguageModeling", "DataCollatorForCompletionOnlyLM", "SFTTrainer")
 COPIED = re.compile(r"input_ids['\"]?\]?(\.clone\(\)|\.copy\(\)|\[:\]|$)|labels?\[?['\"]?\]?\[?['\"]input_ids['\"]\]")
+COUNTED = re.compile(r"pad\w*[._](?:in|among)[._]label|label\w*[._]pad|pad\w*[._]label|pad\w*_in_loss", re.I)
 NOTED = re.compile(r"(incl\w*|count\w*|over|with).{0,30}padding|labels?.{0,30}padded with pad|padded with pad_token_id")
 
 
@@ -52,7 +53,7 @@ class PaddingInLabels(Check):
     title = "Padding is counted in the loss"
     severity = Severity.WARNING
     stage = Stage.COLLATE
-    needs = Needs(any_of=(("code",), ("ignore_pad_token_for_loss",), *((name,) for name in MEASURED)))
+    needs = Needs(any_of=(("code",), ("ignore_pad_token_for_loss",), ("facts",)))
     bad = (
         case("measured", facts={"pad_label_fraction": 0.4}),
         case("switched on", config={"ignore_pad_token_for_loss": False}),
@@ -78,7 +79,8 @@ class PaddingInLabels(Check):
 
 
 def _seen(run: Run) -> Iterator[tuple[Evidence, float]]:
-    for name in MEASURED:
+    measured = [*MEASURED, *(name for name in run.facts if COUNTED.search(name))]
+    for name in measured:
         found = known(run, name)
         if found is not None and (number(found.plain) or float(is_on(found.plain))) > 0:
             yield found.evidence, 8.0
@@ -88,7 +90,7 @@ def _seen(run: Run) -> Iterator[tuple[Evidence, float]]:
     for code in run.code:
         yield from _copied(code)
     for code, comment in comments(run):
-        if NOTED.search(comment):
+        if NOTED.search(comment) and any(word in comment for word in ("loss", "label", "average", "entropy", "ce ")):
             yield Evidence(text=comment, source=code.source), 5.0
 
 

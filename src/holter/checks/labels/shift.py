@@ -16,6 +16,7 @@ CUT = re.compile(r"\[\s*(?:\.\.\.|:)\s*,\s*:\s*-1\s*\]")
 NOTED = re.compile(
     r"(without|no|not|missing|never).{0,20}shift|shift\w*.{0,10}(twice|two times|again)|double shift|not shifted"
 )
+UNSHIFTED = re.compile(r"(?:\w+\.)?(?:labels?|targets?|tgt\w*|y)(?:\['input_ids'\])?(?:\.clone\(\)|\.copy\(\)|\[:\])?$")
 MEASURED = ("labels_shifted_twice", "decoder_inputs_equal_labels", "labels_equal_next_token", "decoder_input_shifted")
 
 
@@ -79,6 +80,15 @@ def _found(run: Run) -> Iterator[tuple[Evidence, str, float]]:
     for code in run.code:
         for call in code.calls:
             yield from _call(call)
+        for assignment in code.assignments:
+            value = written(assignment.value)
+            if assignment.target.endswith("decoder_input_ids") and UNSHIFTED.match(value):
+                text = f"{assignment.target} = {value}"
+                yield (
+                    Evidence(text=text, source=assignment.source),
+                    "decoder inputs are the labels, without a shift",
+                    6.0,
+                )
     for name in MEASURED:
         known_fact = known(run, name)
         if known_fact is not None and is_off(known_fact.plain) is (name == "decoder_input_shifted"):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.context import is_preference, is_reinforcement
-from holter.checks.look import known
-from holter.checks.symptoms import number
+from holter.checks.look import calls, known
+from holter.checks.symptoms import number, numbers
 from holter.finding import Change, Finding, Fix, Severity
 from holter.run import Run
 from holter.stages import Stage
@@ -15,6 +16,20 @@ from holter.stages import Stage
 WEIGHTS = ("beta", "loss_weight", "loss_coef", "ce_weight", "lm_loss_weight", "alpha_ce", "loss_scale_factor")
 """Factors of a whole loss. ``beta`` multiplies the log-ratio of a preference loss; in reinforcement learning it is the
 weight of a penalty, where 0 is common."""
+
+
+TRAINERS = (
+    "DPOTrainer",
+    "DPOConfig",
+    "CPOTrainer",
+    "CPOConfig",
+    "KTOTrainer",
+    "KTOConfig",
+    "IPOTrainer",
+    "SimPOTrainer",
+)
+CLOSE = 1e-3
+"""Nats: logs print four digits."""
 
 
 class LossWeightZero(Check):
@@ -53,7 +68,7 @@ class LossWeightZero(Check):
             found = known(run, name)
             if found is None or number(found.plain) != 0.0 or found.value.is_default:
                 continue
-            if name == "beta" and (is_reinforcement(run) or not is_preference(run)):
+            if name == "beta" and (is_reinforcement(run) or not (is_preference(run) or _preference(run))):
                 continue
             yield self.finding(
                 f"{name} is 0, so the loss is constant",
@@ -61,3 +76,11 @@ class LossWeightZero(Check):
                 clues=clues(f"{name} is 0", loss_coefficient_zero=8),
                 fix=Fix(summary=f"Give {name} a positive value.", changes=(Change(key=name, new=0.1, old=0.0),)),
             )
+
+
+def _preference(run: Run) -> bool:
+    """Whether the script trains on pairs, or the loss stands at the value of a preference loss without a weight."""
+    losses = [v for name in ("loss", "train_loss") for v in run.series.get(name, ())]
+    losses += [v for value in run.facts.get("loss", ()) for v in numbers(value.value)]
+    constant = bool(losses) and all(abs(v - math.log(2)) < CLOSE for v in losses)
+    return constant or any(True for _ in calls(run, *TRAINERS))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.look import adapters_on, call_text, calls, is_on, known, plain, seen, switched_on, written
+from holter.checks.symptoms import complaint, number
 from holter.finding import Change, Evidence, Finding, Fix, Severity
 from holter.run import Expression, Run
 from holter.stages import Stage
@@ -15,6 +17,12 @@ CONFIGS = ("LoraConfig", "IA3Config", "AdaLoraConfig", "LoHaConfig", "PromptTuni
 WITH_HEAD = ("forsequenceclassification", "fortokenclassification", "forquestionanswering", "rewardmodel")
 HEAD_TASKS = ("seq_cls", "token_cls", "question_ans")
 """PEFT's tasks for which it trains and saves the new head by itself."""
+RELOADED = re.compile(r"reload|after_load|loaded|restored|from_disk", re.I)
+TRAINED = re.compile(r"after_train|trained|before_save|in_memory|before_reload|during_train|end_of_train", re.I)
+RANDOM_AGAIN = ("reload", "after loading", "loaded model", "newly initialized", "behaves like random", "random after")
+LOST = 0.75
+"""Share of a score below which a reloaded model has lost something; rounding to another dtype costs far less."""
+
 WEIGHTS_ONLY = ("adapter", "lora", "adapter weights only")
 
 
@@ -46,7 +54,7 @@ class HeadOutsideAdapter(Check):
     title = "A new head is left out of training or of the checkpoint"
     severity = Severity.ERROR
     stage = Stage.SAVE
-    needs = Needs(any_of=(("code",), ("adapters",), ("task_type",), ("checkpoint_contains",)))
+    needs = Needs(any_of=(("code",), ("adapters",), ("task_type",), ("facts",)))
     bad = (
         case(
             "append returns None", files={"a.py": "c = LoraConfig(r=4, modules_to_save=names.append('classifier'))\n"}
@@ -70,6 +78,7 @@ class HeadOutsideAdapter(Check):
                 message = f"modules_to_save={given.text} is None: a method that changes its list returns nothing"
                 yield self._found(message, [seen(call)], 9.0, "modules_to_save is None by mistake")
         yield from self._other_task(run)
+        yield from self._came_back_random(run)
         yield from self._not_saved(run)
 
     def _other_task(self, run: Run) -> Iterable[Finding]:
@@ -80,6 +89,36 @@ class HeadOutsideAdapter(Check):
         if any(kind in name for kind in WITH_HEAD) and word not in HEAD_TASKS:
             message = f"task_type {written(task.plain)} with {written(head.plain)}: the new head stays frozen"
             yield self._found(message, [task.evidence, head.evidence], 5.0, "the head is not in modules_to_save")
+
+    def _came_back_random(self, run: Run) -> Iterable[Finding]:
+        """A score that was good after training and is not after loading the adapter again."""
+        again = [(name, number(v[0].value), v[0]) for name, v in run.facts.items() if RELOADED.search(name)]
+        before = [(name, number(v[0].value), v[0]) for name, v in run.facts.items() if TRAINED.search(name)]
+        for name, low, value in again:
+            for other, high, good in before:
+                if (
+                    low is not None
+                    and high is not None
+                    and high > 0
+                    and low < LOST * high
+                    and _metric(name) == _metric(other)
+                ):
+                    yield self._found(
+                        f"{other} is {high:g}, {name} is {low:g}: something trained was not saved",
+                        [
+                            Evidence(text=f"{n} is {v.value}", source=v.source)
+                            for n, v in ((name, value), (other, good))
+                        ],
+                        5.0 if adapters_on(run) is not None else 3.0,
+                        "the score is lost on reloading",
+                    )
+                    return
+        if complaint(run, *RANDOM_AGAIN) is not None and adapters_on(run) is not None:
+            told = complaint(run, *RANDOM_AGAIN)
+            evidence = [told] if told is not None else []
+            yield self._found(
+                "the reloaded model behaves as if untrained", evidence, 4.0, "the score is lost on reloading"
+            )
 
     def _not_saved(self, run: Run) -> Iterable[Finding]:
         trained = switched_on(run, "embeddings_requires_grad", "embeddings_trainable", "head_requires_grad")
@@ -103,3 +142,11 @@ class HeadOutsideAdapter(Check):
             clues=clues(why, head_not_trained_or_saved=bits),
             fix=Fix(summary="Give modules_to_save as a plain list that names the new head.", changes=(change,)),
         )
+
+
+def _metric(name: str) -> str:
+    """``accuracy`` for ``accuracy_after_reload`` and ``reloaded_accuracy``."""
+    words = re.split(r"[._]", re.sub(RELOADED.pattern + "|" + TRAINED.pattern, "", name.lower()))
+    return next(
+        (word for word in words if len(word) > 1 and word not in ("after", "before", "ing", "ed", "model", "eval")), ""
+    )

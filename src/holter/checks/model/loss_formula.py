@@ -20,6 +20,11 @@ DIVIDES = re.compile(
     r"/\s*\(?(?:\w+\.)*\w*(?:mask|count|num_|n_|len|valid|sum|norm|std)\w*(?:\.sum\([^)]*\)|\.norm\([^)]*\)|\.std\([^)]*\))"
 )
 GUARDED = re.compile(r"clamp|eps|1e-|max\(|maximum|nan_to_num|where|\+\s*1\b")
+LOG_OF_SHARE = re.compile(
+    r"log\(\s*(?:\w+\.)*(?:prob\w*|preds?|predictions?|softmax\w*|sim\w*|scores?|y_?hat|out(?:put)?s?)\b"
+)
+"""A logarithm of what is a probability by its name; a sure model makes it log(0)."""
+
 TEXT_LIMIT = 140
 
 
@@ -91,7 +96,7 @@ def _found(run: Run) -> Iterator[tuple[Evidence, float]]:
                 continue
             if CANCELS.search(text):
                 yield evidence, 4.0
-            elif SOFTMAX_LOG.search(text):
+            elif SOFTMAX_LOG.search(text) or LOG_OF_SHARE.search(text):
                 yield evidence, 2.5
             elif DIVIDES.search(text) and "loss" in text.lower():
                 yield evidence, 2.2

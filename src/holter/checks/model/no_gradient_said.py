@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from holter.checks.base import case
+from holter.checks.look import adapters_on, calls, is_off, plain, seen, switched_on
 from holter.checks.messages import ERRORS, MessageCheck, find, phrase, quote, said
-from holter.finding import Clue, Finding, Fix, Severity
+from holter.finding import Clue, Evidence, Finding, Fix, Severity
 from holter.run import Run
 from holter.stages import Stage
 
@@ -16,6 +17,9 @@ NO_INPUT_GRADIENT = phrase("none of the inputs have requires_grad=true")
 DETACHED = phrase("does not require grad and does not have a grad_fn", *ERRORS)
 CUT = "checkpointing got inputs without gradients, and the loss has none"
 SEVERED = "the loss hangs on no trainable parameter"
+
+
+MENDED = ("enable_input_require_grads", "prepare_model_for_kbit_training", "prepare_model_for_int8_training")
 
 
 class NoGradientPath(MessageCheck):
@@ -84,15 +88,26 @@ class NoGradientPath(MessageCheck):
     def detect(self, run: Run) -> Iterable[Finding]:
         """The warning of checkpointing beside the error names the cause; otherwise both stay possible."""
         detached, cut = find(run, DETACHED), find(run, NO_INPUT_GRADIENT)
-        if not (detached and cut):
+        if not detached or not (cut or _checkpoints_frozen(run)):
             yield from super().detect(run)
             return
         yield self.finding(
             CUT,
-            evidence=[quote(detached[0]), quote(cut[0])],
+            evidence=[*(quote(s) for s in (detached + cut)[:2]), *_checkpoints_frozen(run)],
             clues=[
-                Clue(cause="checkpointing-no-input-grad", bits=9, why=CUT),
-                Clue(cause="no-trainable-params", bits=-3, why="the warning of checkpointing explains the error"),
+                Clue(cause="checkpointing-no-input-grad", bits=9 if cut else 6, why=CUT),
+                Clue(cause="no-trainable-params", bits=-3 if cut else 2, why="checkpointing explains the error"),
             ],
             fix=Fix(summary="Call model.enable_input_require_grads(), or use_reentrant=False for checkpointing."),
         )
+
+
+def _checkpoints_frozen(run: Run) -> list[Evidence]:
+    """What says that checkpointing runs over inputs that nobody asked gradients of."""
+    if any(True for _ in calls(run, *MENDED)) or is_off(plain(run, "use_reentrant") or "unset"):
+        return []
+    if adapters_on(run) is None and not any(True for _ in calls(run, "get_peft_model")):
+        return []
+    switch = switched_on(run, "gradient_checkpointing")
+    enabled = next(iter(calls(run, "gradient_checkpointing_enable")), None)
+    return [switch.evidence] if switch is not None else [seen(enabled)] if enabled is not None else []

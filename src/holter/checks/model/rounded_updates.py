@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.look import adapters_on, brain_weights, dtype_word, is_on, known, plain, switched_on, written
-from holter.checks.symptoms import number
+from holter.checks.symptoms import complaint, number
 from holter.finding import Evidence, Finding, Fix, Severity
 from holter.run import Run, Value
 from holter.stages import Stage
@@ -22,6 +22,18 @@ LOST_RATE = HALF_SPACING * ORDINARY_WEIGHT
 
 SURELY_LOST = LOST_RATE / 4
 """At a quarter of it nine in ten normally distributed weights stand still."""
+
+STANDS_STILL = (
+    "not change",
+    "unchanged",
+    "does not fall",
+    "doesn't",
+    "not decrease",
+    "not learn",
+    "stuck",
+    "constant",
+    "worse",
+)
 
 PLAIN = ("adamw", "adam", "sgd", "adamw_torch", "adamw_torch_fused", "adamw_hf", "torch.optim.adamw")
 
@@ -84,7 +96,10 @@ class UpdatesRoundedAway(Check):
         if held is None or rate is None or not amount or copies is not None or adapters_on(run) is not None:
             return
         if amount < LOST_RATE and written(plain(run, "optim") or "adamw").lower() in PLAIN:
-            yield self._found([held.evidence, rate.evidence], 3.5 if amount < SURELY_LOST else 1.5, Severity.NOTE)
+            stands = complaint(run, *STANDS_STILL)
+            evidence = [held.evidence, rate.evidence, *([stands] if stands is not None else [])]
+            bits = (3.5 if amount < SURELY_LOST else 1.5) + (3.0 if stands is not None else 0.0)
+            yield self._found(evidence, bits, Severity.NOTE if stands is None else Severity.WARNING)
 
     def _found(self, evidence: list[Evidence], bits: float, severity: Severity) -> Finding:
         return self.finding(

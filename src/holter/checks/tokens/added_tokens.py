@@ -64,7 +64,8 @@ class AddedTokensWithoutRows(Check):
 
     def detect(self, run: Run) -> Iterable[Finding]:
         """Rows first; if they are there, whether they are trained."""
-        added = [c for c in calls(run, "add_tokens", "add_special_tokens") if _adds(c)]
+        own = ("self.", "super()")
+        added = [c for c in calls(run, "add_tokens", "add_special_tokens") if _adds(c) and not c.name.startswith(own)]
         counted = next((k for name in ADDED if (k := known(run, name)) is not None and not is_off(k.plain)), None)
         resized = any(True for _ in calls(run, "resize_token_embeddings")) or switched_on(
             run, "resize_token_embeddings"

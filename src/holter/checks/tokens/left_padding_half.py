@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.context import Compute, precision
-from holter.checks.look import known, plain, switched_on, written
+from holter.checks.look import call_text, known, plain, switched_on, written
+from holter.checks.messages import QUOTE_LENGTH
 from holter.checks.symptoms import nonfinite, number
-from holter.finding import Change, Finding, Fix, Severity
+from holter.finding import Change, Evidence, Finding, Fix, Severity
 from holter.run import Run
 from holter.stages import Stage
+
+MINUS_INFINITY = re.compile(r"float\(['\"]-inf['\"]\)|-\s*(?:math|np|torch|numpy)\.inf\b|-float\(['\"]inf['\"]\)")
+NAN_PLACES = ("first_nan_module", "first_nan", "nan_module", "first_bad_module", "first_nonfinite_module", "module")
+ATTENTION = re.compile(r"attn|attention|softmax|scores", re.I)
 
 MASKED_ROWS = ("fully_masked_rows", "rows_without_visible_key", "all_masked_rows")
 
@@ -42,7 +48,7 @@ class LeftPaddingGivesNan(Check):
     title = "Rows of the attention mask with no visible key"
     severity = Severity.ERROR
     stage = Stage.FORWARD
-    needs = Needs(any_of=(("padding_side",), *((name,) for name in MASKED_ROWS)))
+    needs = Needs(any_of=(("padding_side",), ("code",), ("facts",), *((name,) for name in MASKED_ROWS)))
     bad = (
         case("nan", config={"padding_side": "left", "torch_dtype": "float16"}, facts={"loss": float("nan")}),
         case("measured", facts={"fully_masked_rows": 12}),
@@ -63,6 +69,7 @@ class LeftPaddingGivesNan(Check):
                 clues=clues("query rows without a visible key", fully_masked_attention_nan=8, padding_side=2),
             )
             return
+        yield from self._endless_mask(run)
         side, symptom = known(run, "padding_side"), nonfinite(run)
         said_nan = symptom is not None or "nan" in written(plain(run, "observed") or plain(run, "logits") or "").lower()
         if side is None or written(side.plain).lower() != "left":
@@ -86,3 +93,28 @@ class LeftPaddingGivesNan(Check):
                 changes=(Change(key="padding_side", old="left", new="right"),),
             ),
         )
+
+    def _endless_mask(self, run: Run) -> Iterator[Finding]:
+        """Minus infinity in a mask, or a first NaN inside attention, beside a NaN."""
+        symptom = nonfinite(run)
+        if symptom is None:
+            return
+        masks = [*_masks(run)]
+        place = known(run, *NAN_PLACES)
+        inside = place is not None and ATTENTION.search(written(place.plain)) is not None
+        if masks or inside:
+            evidence = [symptom, *masks[:1], *([place.evidence] if place is not None and inside else [])]
+            bits = (3.5 if masks else 0.0) + (2.5 if inside else 0.0)
+            yield self.finding(
+                "attention masks hold minus infinity, or the first NaN is inside attention",
+                evidence=evidence,
+                clues=clues("a softmax over nothing visible", fully_masked_attention_nan=bits, attention_kernel_bug=1),
+            )
+
+
+def _masks(run: Run) -> Iterator[Evidence]:
+    for code in run.code:
+        for call in code.calls:
+            text = call_text(call)
+            if MINUS_INFINITY.search(text) and ("mask" in text.lower() or "fill" in call.name):
+                yield Evidence(text=text[:QUOTE_LENGTH], source=call.source)

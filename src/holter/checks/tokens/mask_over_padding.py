@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from holter.checks.base import Check, Needs, case, clues
-from holter.checks.look import Known, calls, is_on, known, plain, written
+from holter.checks.look import calls, comments, is_on, known, plain, written
 from holter.checks.symptoms import number
-from holter.finding import Finding, Fix, Severity
+from holter.finding import Evidence, Finding, Fix, Severity
 from holter.run import Run
 from holter.stages import Stage
 
@@ -20,6 +21,10 @@ ON_PADDING = (
     "attended_padding",
 )
 ABSENT = ("attention_mask", "attention_mask_given", "has_attention_mask", "attention_mask_passed")
+UNMASKED = re.compile(
+    r"(?:no|without|missing|never|not)\b.{0,20}attention_?\s?mask"
+    r"|attention_?\s?mask.{0,20}(?:not passed|missing|omitted)"
+)
 DECODERS = ("causal", "gpt", "llama", "qwen", "mistral", "gemma", "opt", "bloom", "decoder")
 
 
@@ -48,7 +53,7 @@ class MaskCoversPadding(Check):
     title = "Padding is attended to"
     severity = Severity.WARNING
     stage = Stage.COLLATE
-    needs = Needs(any_of=tuple((name,) for name in (*ON_PADDING, *ABSENT)))
+    needs = Needs(any_of=(("code",), *((name,) for name in (*ON_PADDING, *ABSENT))))
     bad = (
         case("ones", facts={"attention_mask_on_padding": 1}),
         case("not passed", facts={"attention_mask": "none", "padding_side": "left"}),
@@ -66,18 +71,24 @@ class MaskCoversPadding(Check):
         for name in ON_PADDING:
             found = known(run, name)
             if found is not None and (is_on(found.plain) and (number(found.plain) or 1.0) > 0):
-                yield self._found("padding positions have attention mask 1", found)
+                yield self._found("padding positions have attention mask 1", found.evidence)
+                return
+        for code, comment in comments(run):
+            if UNMASKED.search(comment) and written(plain(run, "padding_side") or "").lower() == "left":
+                yield self._found(
+                    "no attention mask is passed to the model", Evidence(text=comment, source=code.source)
+                )
                 return
         for name in ABSENT:
             found = known(run, name)
             if found is not None and written(found.plain).lower() in ("none", "false", "missing", "no", "not passed"):
-                yield self._found("no attention mask is passed to the model", found)
+                yield self._found("no attention mask is passed to the model", found.evidence)
                 return
 
-    def _found(self, message: str, found: Known) -> Finding:
+    def _found(self, message: str, found: Evidence) -> Finding:
         return self.finding(
             message,
-            evidence=[found.evidence],
+            evidence=[found],
             clues=clues(message, attention_mask_missing=7),
             fix=Fix(summary="Pass the tokenizer's attention_mask, which is 0 on padding."),
         )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from holter.checks.base import Check, Needs, case, clues
-from holter.checks.look import Known, calls, is_on, known, plain, seen, written
+from holter.checks.look import Known, calls, is_on, known, plain, seen, switched_on, written
 from holter.checks.messages import holds
 from holter.finding import Evidence, Finding, Fix, Severity
 from holter.run import Expression, Run
@@ -29,7 +29,7 @@ NEVER_STOPS = (
     "won't stop",
     "never ends",
 )
-MASKING = ("DataCollatorForLanguageModeling", "DataCollatorForSeq2Seq", "DataCollatorForCompletionOnlyLM")
+MASKING = ("DataCollatorForLanguageModeling", "DataCollatorForCompletionOnlyLM")
 EOS = re.compile(r"\beos_token(_id)?\b")
 
 
@@ -78,18 +78,26 @@ class PadIsEos(Check):
             return
         endless = next((words for words in NEVER_STOPS if holds(run, words)), None)
         collator = next(iter(calls(run, *MASKING)), None)
-        bits = 2.0 + (4.5 if endless else 0.0) + (1.5 if collator is not None and not _masked_words(collator) else 0.0)
+        masks = collator is not None and not _masked_words(collator) and not _packs(run)
+        bits = 2.0 + (4.5 if endless else 0.0) + (2.5 if masks else 0.0)
         yield self.finding(
             "padding and end token have one id, so masking padding also masks the end token",
             evidence=[*same, *([seen(collator)] if collator is not None else [])],
             clues=clues("pad and eos share an id", pad_equals_eos=bits),
-            severity=Severity.ERROR if endless else Severity.NOTE,
+            severity=Severity.ERROR if endless else Severity.WARNING if masks else Severity.NOTE,
             fix=Fix(summary="Give the tokenizer a padding token of its own and resize the embeddings if it is new."),
         )
 
 
 def _masked_words(call: object) -> bool:
     return is_on(getattr(call, "kwargs", {}).get("mlm", False))
+
+
+def _packs(run: Run) -> bool:
+    """Blocks of packed text hold no padding, so nothing is masked."""
+    return switched_on(run, "packing") is not None or any(
+        True for _ in calls(run, "group_texts", "ConstantLengthDataset")
+    )
 
 
 def _same(run: Run) -> Iterable[Evidence]:

@@ -7,13 +7,16 @@ from collections.abc import Iterable, Iterator
 
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.look import Known, known, written
-from holter.checks.symptoms import number
+from holter.checks.symptoms import nonfinite, number
 from holter.finding import Clue, Finding, Fix, Severity
 from holter.run import Expression, Run, Value
 from holter.stages import Stage
 
 OF_ANOTHER_KIND = re.compile(r"vision|image|video|audio|fim_|\bmask\b|tool", re.I)
 """Tokens at which a model puts pictures, sound or gaps; it does not expect them as padding."""
+
+OF_MODEL = ("pad_token_id", "model_pad_token_id", "config_pad_token_id", "model.config.pad_token_id")
+OF_TOKENIZER = ("tokenizer.pad_token_id", "tokenizer_pad_token_id", "batch_pad_token_id")
 
 UNKNOWN = re.compile(r"<unk>|\[unk\]|unk_token", re.I)
 
@@ -46,7 +49,7 @@ class PadTokenUnsuited(Check):
     title = "The padding token is one the model gives a meaning"
     severity = Severity.WARNING
     stage = Stage.COLLATE
-    needs = Needs(any_of=(("code",), ("pad_token_id",), ("tokenizer.pad_token",), ("tokenizer.pad_token_id",)))
+    needs = Needs(any_of=(("code",), ("tokenizer.pad_token",), *((name,) for name in (*OF_MODEL, *OF_TOKENIZER))))
     bad = (
         case("picture", config={"tokenizer.pad_token": "<|vision_pad|>"}),
         case("beyond the table", config={"pad_token_id": 32000, "vocab_size": 32000}),
@@ -70,7 +73,9 @@ class PadTokenUnsuited(Check):
             if OF_ANOTHER_KIND.search(text):
                 yield self._found(f"the padding token is {text}", [found], 6.0, Severity.WARNING)
             elif UNKNOWN.search(text):
-                yield self._found(f"the padding token is {text}", [found], 2.0, Severity.NOTE)
+                broken_too = nonfinite(run) is not None
+                severity = Severity.WARNING if broken_too else Severity.NOTE
+                yield self._found(f"the padding token is {text}", [found], 3.5 if broken_too else 2.0, severity)
 
     def _range(self, run: Run) -> Iterator[Finding]:
         pad, size = known(run, "pad_token_id", "tokenizer.pad_token_id"), known(run, "vocab_size")
@@ -82,7 +87,7 @@ class PadTokenUnsuited(Check):
             yield self._found(f"the padding id {amount:g} has no embedding row", beyond, 5.0, Severity.WARNING, extra)
 
     def _agreement(self, run: Run) -> Iterator[Finding]:
-        model, tokenizer = known(run, "pad_token_id"), known(run, "tokenizer.pad_token_id")
+        model, tokenizer = known(run, *OF_MODEL), known(run, *OF_TOKENIZER)
         if model is None or tokenizer is None:
             return
         ids = (number(model.plain), number(tokenizer.plain))

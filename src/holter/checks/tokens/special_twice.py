@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from holter.checks.base import Check, Needs, case, clues
+from holter.checks.context import model_names
 from holter.checks.look import calls, is_off, known, plain, seen, written
 from holter.checks.messages import QUOTE_LENGTH, fold, quote, statements
 from holter.checks.symptoms import number
@@ -22,6 +23,9 @@ START = re.compile(r"bos_token(_id)?$|\bbos$|begin_of_text")
 FIRST_IDS = frozenset({1, 2, 101, 128000, 151643})
 """Ids of begin markers in common tokenizers (Llama 1-2 and Mistral, Gemma, BERT, Llama 3, Qwen); any other id only
 counts when the settings name it as ``bos_token_id``."""
+
+TEMPLATE_BEGINS = re.compile(r"llama-?[23]|mistral|gemma|vicuna")
+"""Models whose template writes a begin marker that the tokenizer adds as well."""
 
 PIECES = ("input_ids", "token_ids", "tokens", "decoded", "decoded_input", "text", "prompt")
 
@@ -73,7 +77,8 @@ class SpecialTokensTwice(Check):
         again = list(_tokenised_again(run))
         if again:
             message = "text made by a chat template is tokenised with special tokens again"
-            yield self._found(message, again, 3.0, Severity.NOTE)
+            begins = any(TEMPLATE_BEGINS.search(name.lower()) for name in model_names(run))
+            yield self._found(message, again, 5.0 if begins else 3.0, Severity.WARNING if begins else Severity.NOTE)
 
     def _found(self, message: str, evidence: list[Evidence], bits: float, severity: Severity) -> Finding:
         return self.finding(
@@ -121,6 +126,7 @@ def _repeats(text: str) -> bool:
         len(re.findall(r"\bbos(?:_token)?(?:_id)?\b", text)) > 1
         and ("+" in text or "cat(" in text)
         and " if " not in text
+        and "self.bos" not in text
     )
 
 

@@ -24,6 +24,10 @@ MAX_COLUMNS = 60
 MIN_NUMBERS = 0.5  # share of the cells of a row that are numbers; rows of words end the table
 
 
+NOT_LOGGED = "No log"
+"""What a notebook's table shows for a loss that was not logged yet."""
+
+
 @dataclass
 class Table:
     """The table being read, if any."""
@@ -56,7 +60,7 @@ class Table:
             values = {name: _value(name, cell) for name, cell in zip(self.columns, cells, strict=True)}
             found = {name: value for name, value in values.items() if value is not None}
             if found and len(found) >= MIN_NUMBERS * len([c for c in cells if not _absent(c)]):
-                return Row(fields=found)
+                return Row(fields=found, rest=NOT_LOGGED if NOT_LOGGED.lower() in body.lower() else "")
         return None
 
 

@@ -212,10 +212,17 @@ def _checkpoint(code: Code) -> Iterator[Fact]:
         named = re.search(r"(ckpt|checkpoint|snapshot|save_dict|training_state|state)\w*$", assignment.target, re.I)
         if not named:
             continue
-        if isinstance(assignment.value, dict) and any("state" in str(key) for key in assignment.value):
+        if isinstance(assignment.value, dict) and _holds_state(assignment.value):
             yield "checkpoint.keys", sorted(map(str, assignment.value)), assignment
         elif "key" in assignment.target.lower() and _is_list_of_text(assignment.value):
             yield "checkpoint.keys", list(assignment.value), assignment
     for call in code.named("save"):
-        if call.args and isinstance(call.args[0], dict) and any("state" in str(key) for key in call.args[0]):
+        if call.args and isinstance(call.args[0], dict) and _holds_state(call.args[0]):
             yield "checkpoint.keys", sorted(map(str, call.args[0])), call
+
+
+def _holds_state(kept: Mapping[str, Any]) -> bool:
+    """Whether a dict is a checkpoint: a key or a value speaks of state."""
+    return any("state" in str(key) for key in kept) or any(
+        isinstance(value, Expression) and "state_dict" in value.text for value in kept.values()
+    )
