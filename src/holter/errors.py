@@ -5,6 +5,7 @@
     ├── MissingExtra     the format or engine needs an optional library that is not installed
     ├── ConfigError      a setting given to Holter is unknown, contradictory or out of range
     ├── TrialError       an experiment could not be carried out
+    ├── TrainingStopped  the guard stopped a training before its weights were touched
     └── FixError         a user's file could not be patched safely
 
 Each message has four parts: what failed, where, why, and what to do.
@@ -57,6 +58,10 @@ class ConfigError(HolterError):
 
 class TrialError(HolterError):
     """An experiment could not be carried out."""
+
+
+class TrainingStopped(HolterError):
+    """The guard saw a step that would have spoiled the weights, and stopped it."""
 
 
 class FixError(HolterError):
