@@ -158,7 +158,23 @@ def file_tree() -> str:
     return f"```text\n{tree()}```\n"
 
 
-PARTS: dict[str, Callable[[], str]] = {"commands": commands_table, "counts": counts, "file tree": file_tree}
+def further_pages() -> str:
+    """Pages of docs/ that the guide's own list does not name, by their first heading."""
+    guide = (DOCS / "README.md").read_text(encoding="utf-8").split("<!-- made: further pages -->")[0]
+    lines = []
+    for path in sorted(DOCS.glob("*.md")):
+        if path.name != "README.md" and f"({path.name})" not in guide:
+            title = path.read_text(encoding="utf-8").partition("# ")[2].split("\n")[0]
+            lines.append(f"- [{title}]({path.name})\n")
+    return "".join(lines)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "commands": commands_table,
+    "counts": counts,
+    "file tree": file_tree,
+    "further pages": further_pages,
+}
 """Name -> what stands between `<!-- made: NAME -->` and `<!-- end: NAME -->` in a page."""
 
 
