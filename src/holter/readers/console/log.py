@@ -29,6 +29,7 @@ from holter.run import (
     Value,
 )
 
+_NUMBER = re.compile(r"\d|nan|inf", re.IGNORECASE)
 _BLOCK = re.compile(r"^\*{3,}\s*(?P<what>\w+) metrics\s*\*{3,}$")
 _BULLET = re.compile(r"^\s*(?:\|\s*>|-{1,2}>|\*|-)\s+")
 _BANNER = re.compile(r"^\s*(?:Num|Number of|Total|Instantaneous|Gradient Accumulation)\b.* = ", re.IGNORECASE)
@@ -138,7 +139,7 @@ class Log:
                 return True
         elif self._waiting is not None:
             self._settle()
-        if not any(character.isdigit() for character in body) and "nan" not in body.lower():
+        if _NUMBER.search(body) is None:
             self._heading(body)
             return False
         if "':" in body or '":' in body or "Output(" in body:
