@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO
 
 from holter.reports.blocks import Bars, Block, Code, Edits, Item, Items, Paragraph, Plot, Section, Table, View
@@ -16,7 +16,9 @@ PIPE_WIDTH = 80
 WIDEST = 100  # longer lines are hard to follow, however wide the window is
 TONES = {"error": "bold red", "warning": "yellow", "note": "cyan", "": "bold"}
 VERDICTS = {"fault": "bold white on red", "healthy": "bold black on green", "undetermined": "bold black on yellow"}
+LEADS = {"check": "[ ] "}
 BAR_CELLS = 20
+INDENT = 2
 QUIET = "dim"
 
 
@@ -59,43 +61,54 @@ def _page(console: Console, view: View) -> None:
 
 
 def _section(console: Console, section: Section) -> None:
-    from rich.padding import Padding
     from rich.text import Text
 
-    console.print()
     lead = f"  {section.lead}" if section.lead else ""
+    console.print()
     console.print(Text.assemble((section.title, "bold underline"), (lead, QUIET)))
+    style = QUIET if section.folded else ""
     for block in section.blocks:
-        style = QUIET if section.folded else ""
-        for line in _block(block):
-            console.print(Padding(line, (0, 0, 0, 2)), style=style)
+        for piece in _block(console, block):
+            console.print(piece, style=style, soft_wrap=isinstance(piece, Text))
 
 
-def _block(block: Block) -> Sequence[RenderableType]:
+def _block(console: Console, block: Block) -> Iterator[RenderableType]:
     from rich.text import Text
 
     if isinstance(block, Paragraph):
-        return [Text(block.text, style="bold" if block.strong else "")]
-    if isinstance(block, Items):
-        return [_item(item, index, block.style) for index, item in enumerate(block.items, start=1)]
-    if isinstance(block, Edits):
-        return _edits(block)
-    if isinstance(block, Bars):
-        return _bars(block)
-    if isinstance(block, Table):
-        return [_table(block)]
-    if isinstance(block, Code):
-        return [Text(block.text)]
-    if isinstance(block, Plot):
-        return []  # a terminal has no room for curves; the page has them
-    raise TypeError(f"no terminal form for {type(block).__name__}")
+        yield _hung(console, Text(block.text, style="bold" if block.strong else ""))
+    elif isinstance(block, Items):
+        for index, item in enumerate(block.items, start=1):
+            lead = f"{index}. " if block.style == "number" else LEADS.get(block.style, "- ")
+            yield _hung(console, _item(item, block.style), lead)
+    elif isinstance(block, Edits):
+        yield from (_hung(console, line) for line in _edits(block))
+    elif isinstance(block, Bars):
+        yield from _bars(console, block)
+    elif isinstance(block, Table):
+        yield _table(block)
+    elif isinstance(block, Code):
+        yield _hung(console, Text(block.text))
+    elif not isinstance(block, Plot):  # a terminal has no room for curves; the page has them
+        raise TypeError(f"no terminal form for {type(block).__name__}")
 
 
-def _item(item: Item, index: int, style: str) -> RenderableType:
-    from rich.table import Table as Grid
+def _hung(console: Console, text: Text, lead: str = "", indent: int = INDENT) -> Text:
+    """The text wrapped to the width, its first line after ``lead`` and the others below the first."""
     from rich.text import Text
 
-    lead = {"number": f"{index}.", "check": "[ ]", "terms": "-"}.get(style, "-")
+    margin = indent + len(lead)
+    lines = text.wrap(console, max(console.width - margin, 1), overflow="fold")
+    hung = Text()
+    for number, line in enumerate(lines):
+        line.rstrip()
+        hung.append(" " * indent + lead if number == 0 else "\n" + " " * margin).append_text(line)
+    return hung
+
+
+def _item(item: Item, style: str) -> Text:
+    from rich.text import Text
+
     text = Text()
     if item.label:
         label = f"{item.tone} {item.label}" if item.tone else item.label
@@ -105,47 +118,39 @@ def _item(item: Item, index: int, style: str) -> RenderableType:
         text.append(f"  [{item.place}]", style="blue")
     if item.command:
         text.append("\n").append(item.command, style="green")
-    grid = Grid.grid(padding=(0, 1, 0, 0))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    grid.add_row(lead, text)
-    return grid
+    return text
 
 
-def _edits(block: Edits) -> list[Text]:
+def _edits(block: Edits) -> Iterator[Text]:
     from rich.text import Text
 
-    lines: list[Text] = []
     file = None
     for edit in block.edits:
         if edit.file != file and edit.file:
-            lines.append(Text(edit.file, style="blue"))
+            yield Text(edit.file, style="blue")
         file = edit.file
         text = Text("  " if edit.file else "").append(f"{edit.key}: ", style="bold")
         if edit.old:
             text.append(edit.old, style="red").append(" -> ")
-        lines.append(text.append(edit.new, style="green"))
-    return lines
+        yield text.append(edit.new, style="green")
 
 
-def _bars(block: Bars) -> list[RenderableType]:
-    from rich.padding import Padding
+def _bars(console: Console, block: Bars) -> Iterator[Text]:
     from rich.text import Text
 
     widest = max(len(bar.label) for bar in block.bars)
-    lines: list[RenderableType] = []
     for bar in block.bars:
         full = round(bar.share * BAR_CELLS)
         shape = f"  {'#' * full}{'.' * (BAR_CELLS - full)}  {bar.words}"
-        lines.append(Text(bar.label.ljust(widest), style="bold").append(shape, style="not bold"))
+        yield _hung(console, Text().append(bar.label.ljust(widest), style="bold").append(shape))
         if bar.reason:
-            reason = Text(bar.reason).append(f"  [{bar.place}]" if bar.place else "", style="blue")
-            lines.append(Padding(reason, (0, 0, 0, 4)))
-    return lines
+            place = f"  [{bar.place}]" if bar.place else ""
+            yield _hung(console, Text(bar.reason).append(place, style="blue"), indent=3 * INDENT)
 
 
 def _table(block: Table) -> RenderableType:
     from rich.box import SIMPLE_HEAD
+    from rich.padding import Padding
     from rich.table import Table as Grid
     from rich.text import Text
 
@@ -154,4 +159,4 @@ def _table(block: Table) -> RenderableType:
         grid.add_column(column, justify="right" if index in block.numeric else "left", overflow="fold")
     for row in block.rows:
         grid.add_row(*(Text(cell) for cell in row))
-    return grid
+    return Padding(grid, (0, 0, 0, INDENT))
