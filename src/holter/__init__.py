@@ -13,12 +13,13 @@ __version__ = "0.1.0"
 _LAZY = {
     "Run": "holter.run",
     "Diagnosis": "holter.diagnosis.result",
+    "check": "holter.preflight",
     "diagnose": "holter.diagnosis",
     "read": "holter.readers",
     "HolterError": "holter.errors",
 }
 
-__all__ = ["Diagnosis", "HolterError", "Run", "__version__", "diagnose", "read"]
+__all__ = ["Diagnosis", "HolterError", "Run", "__version__", "check", "diagnose", "read"]
 
 
 def __getattr__(name: str) -> Any:

@@ -60,6 +60,7 @@ CHECKS: dict[str, str] = {
     "LOS019": "loss.pretrained_at_chance:PretrainedModelStartsAtChance",
     "LOS020": "loss.recovered_spikes:LossSpikesRecover",
     "LOS021": "loss.nothing_logged:NothingLoggedYet",
+    "LOS101": "measured.loss_accounting:LossAccountingOff",
     "MOD001": "model.unscale_half:UnscaleHalfGradients",
     "MOD002": "model.half_overflow_said:NumberTooLargeForHalf",
     "MOD003": "model.half_weights:WeightsInHalf",

@@ -14,6 +14,7 @@ from holter.errors import HolterError
 COMMANDS: dict[str, str] = {
     # command: one line of help; the module of the same name below holter.cli holds `command`
     "diagnose": "Say what went wrong from what a run left behind.",
+    "check": "Measure a set-up before it trains.",
     "explain": "Print the manual page of a check or a cause.",
     "list": "List the checks and the causes.",
     "train": "Fine-tune with a recipe that is stable by default.",

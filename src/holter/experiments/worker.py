@@ -57,16 +57,17 @@ def merge_ranks(ranks: list[Mapping[str, Any]]) -> TrialResult:
     )
 
 
-def build(target: str, overrides: Mapping[str, Any], path: tuple[str, ...] = ()) -> Any:
+def build(target: str, overrides: Mapping[str, Any], path: tuple[str, ...] = (), *, any_result: bool = False) -> Any:
     """The trainer of a target.
 
     Args:
         target: a recipe's name, or ``module:function`` with ``function(overrides) -> Trainer``.
         overrides: setting -> value.
         path: folders to import the module from.
+        any_result: also take a function without parameters, and whatever it returns.
 
     Raises:
-        ConfigError: there is no such function, or it takes no overrides.
+        ConfigError: there is no such function, or it takes no overrides where there are some.
         TrialError: what it returned is not a Trainer.
     """
     if ":" not in target:
@@ -76,7 +77,14 @@ def build(target: str, overrides: Mapping[str, Any], path: tuple[str, ...] = ())
     for folder in path:
         if folder not in sys.path:
             sys.path.insert(0, folder)
-    trainer = _function(target)(dict(overrides))
+    function = _function(target)
+    if any_result and not overrides and not inspect.signature(function).parameters:
+        return function()
+    if not inspect.signature(function).parameters:
+        raise _takes_nothing(target)
+    trainer = function(dict(overrides))
+    if any_result:
+        return trainer
     if not hasattr(trainer, "training_step") or not hasattr(trainer, "args"):
         raise TrialError(
             f"{target} did not return a Trainer", why=f"it returned {type(trainer).__name__}", do="return the Trainer"
@@ -84,19 +92,21 @@ def build(target: str, overrides: Mapping[str, Any], path: tuple[str, ...] = ())
     return trainer
 
 
-def _function(target: str) -> Callable[[dict[str, Any]], Any]:
+def _function(target: str) -> Callable[..., Any]:
     module_name, _, name = target.partition(":")
     try:
-        function: Callable[[dict[str, Any]], Any] = getattr(importlib.import_module(module_name), name)
+        function: Callable[..., Any] = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"could not find {target}", why=str(error), do="name it as module:function") from error
-    if not inspect.signature(function).parameters:
-        raise ConfigError(
-            f"{target} takes no overrides",
-            why="its signature has no parameter, so nothing can be changed between trials",
-            do="let it take one argument, a dict of settings to use instead of its own",
-        )
     return function
+
+
+def _takes_nothing(target: str) -> ConfigError:
+    return ConfigError(
+        f"{target} takes no overrides",
+        why="its signature has no parameter, so nothing can be changed between trials",
+        do="let it take one argument, a dict of settings to use instead of its own",
+    )
 
 
 def _join_world(trial: Trial, rank: int, port: int) -> None:

@@ -85,6 +85,8 @@ class LossScaledByAccumulation(Check):
     )
 
     def detect(self, run: Run) -> Iterator[Finding]:
+        if run.fact("accounting.loss_ratio") is not None:
+            return  # it was measured, and LOS101 judges the measurement
         accumulation, world = count_of(run, "gradient_accumulation_steps") or 1, count_of(run, "world_size") or 1
         if not has_plain_loss(run) or accumulation * world == 1 or _switched_off(run):
             return

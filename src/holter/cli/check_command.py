@@ -1,0 +1,49 @@
+"""``holter check``: measure a set-up before it trains."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import click
+
+FORMS = ("text", "json", "markdown", "html", "sarif")
+
+
+@click.command("check")
+@click.argument("what", metavar="RECIPE|MODULE:FUNCTION")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the recipe or function.")
+@click.option("--format", "form", type=click.Choice(FORMS), default="text", help="Form of the report.")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write there instead.")
+def command(what: str, settings: tuple[str, ...], form: str, output: Path | None) -> None:
+    """Measure data, tokenizer, first batches, model, adapters, schedule and memory before a run, and account for two
+    real steps.
+
+    FUNCTION returns a built Trainer, or (model, loader, optimizer) of a plain loop; the current folder is on the path.
+    Exit 0 nothing wrong, 1 a fault was found, 2 Holter could not do the job.
+    """
+    from holter.cli._trials import given
+    from holter.experiments.targets import resolve
+    from holter.experiments.worker import build
+    from holter.preflight import check
+
+    target = resolve(what).with_settings(given(settings))
+    with _quiet_stdout():
+        built = build(target.name, target.settings, (str(Path.cwd()),), any_result=True)
+        found = check(built)
+    stream = io.StringIO() if output is not None else sys.stdout
+    found.write(stream, form)
+    if output is not None and isinstance(stream, io.StringIO):
+        output.write_text(stream.getvalue(), encoding="utf-8")
+    sys.exit(0 if found.ok else 1)
+
+
+class _quiet_stdout:
+    """What the user's function prints goes to stderr: stdout is the report's."""
+
+    def __enter__(self) -> None:
+        self._kept, sys.stdout = sys.stdout, sys.stderr
+
+    def __exit__(self, *_: object) -> None:
+        sys.stdout = self._kept

@@ -1,0 +1,98 @@
+"""Probes measure live objects and fill the same Run that the readers fill from files.
+
+One file a measurement, each with ``probe(subject, notebook)``. They look and leave everything as it was: weights,
+gradients, optimizer and random state are restored, hooks removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from itertools import islice
+from typing import Any
+
+from holter.probes.base import Lacks, Notebook, Probe
+from holter.probes.subject import Subject, subject_of
+from holter.run import Gap, Run, Source
+
+PROBES: Mapping[str, str] = {
+    # name -> what it measures; the module of the same name below holter.probes holds `probe`
+    "settings": "the settings in the live objects, and the versions of the libraries",
+    "labels": "labels of the first batches: ids, share ignored, rows with none left",
+    "logits": "first loss and logits against their yardstick",
+    "trainables": "what trains and what does not",
+    "accounting": "loss and gradient of two steps against the same samples recomputed",
+}
+BATCHES = 2
+"""Collated batches that probes look at: one can be odd by chance, and each costs a forward pass."""
+
+
+def measure(built: Any) -> Run:
+    """Everything that can be measured of a set-up before it trains.
+
+    Args:
+        built: a Trainer, ``(model, loader[, optimizer])``, or a `Subject`.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    subject = subject_of(built)
+    run = Run()
+    with _left_as_it_was(subject):
+        batches, trouble = _first_batches(subject)
+        if trouble is not None:
+            run.gaps.append(trouble)
+        shared: dict[str, Any] = {}
+        for name in PROBES:
+            probe: Probe = import_module(f"holter.probes.{name}").probe
+            notebook = Notebook(run=run, probe=name, subject=subject, batches=batches, shared=shared)
+            try:
+                probe(subject, notebook)
+            except Lacks as lack:
+                run.gaps.append(_gap(name, str(lack), "nothing to do if it is not part of your set-up"))
+            except Exception as error:
+                run.gaps.append(
+                    _gap(name, f"{type(error).__name__}: {error}", "the other probes ran; please report it")
+                )
+    return run
+
+
+def _gap(probe: str, why: str, do: str) -> Gap:
+    return Gap(source=Source(file="live objects", key=probe), what=f"the probe {probe} did not run", why=why, do=do)
+
+
+def _first_batches(subject: Subject) -> tuple[list[dict[str, Any]], Gap | None]:
+    loader = subject.loader
+    try:
+        if loader is None and subject.trainer is not None and subject.train_dataset is not None:
+            loader = subject.trainer.get_train_dataloader()
+        return [_on_cpu(batch) for batch in islice(loader or (), BATCHES)], None
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        return [], _gap("batches", why, "the loader itself fails; run it alone to see where")
+
+
+def _on_cpu(batch: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.cpu() if hasattr(value, "cpu") else value for name, value in batch.items()}
+
+
+@contextmanager
+def _left_as_it_was(subject: Subject) -> Iterator[None]:
+    """Mode, random state and gradients of the model as they were, whatever a probe does."""
+    import random
+
+    import torch
+
+    model = subject.model
+    training, rng, python_rng = model.training, torch.get_rng_state(), random.getstate()
+    gradients = {name: p.grad for name, p in model.named_parameters()}
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        model.train(training)
+        torch.set_rng_state(rng)
+        random.setstate(python_rng)
+        for name, parameter in model.named_parameters():
+            parameter.grad = gradients[name]

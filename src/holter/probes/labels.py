@@ -1,0 +1,32 @@
+"""Labels of the first batches: ids, the share that is ignored, rows with none left."""
+
+from __future__ import annotations
+
+from holter.probes.base import Lacks, Notebook
+from holter.probes.subject import Subject
+
+IGNORE_INDEX = -100  # torch.nn.CrossEntropyLoss
+
+
+def probe(subject: Subject, notebook: Notebook) -> None:
+    """Write ``batch.labels.*``: dtype, smallest and largest counted id, share ignored, rows with nothing supervised."""
+    import torch
+
+    found = [batch["labels"] for batch in notebook.batches if isinstance(batch.get("labels"), torch.Tensor)]
+    if not found:
+        raise Lacks("no batch with labels")
+    notebook.fact("batch.labels.dtype", str(found[0].dtype).removeprefix("torch."))
+    if found[0].is_floating_point():
+        return
+    counted = torch.cat([labels[labels != IGNORE_INDEX].flatten() for labels in found])
+    total = sum(labels.numel() for labels in found)
+    notebook.fact("batch.labels.ignored_share", 1 - counted.numel() / total)
+    if counted.numel():
+        notebook.fact("batch.labels.min", int(counted.min()))
+        notebook.fact("batch.labels.max", int(counted.max()))
+    rows = [(labels.reshape(len(labels), -1) != IGNORE_INDEX).sum(1) for labels in found]
+    notebook.fact("batch.labels.rows", int(sum(len(r) for r in rows)))
+    notebook.fact("batch.labels.rows_without", int(sum((r == 0).sum() for r in rows)))
+    outputs = getattr(getattr(subject.core, "config", None), "num_labels", None)
+    if found[0].ndim == 1 and outputs:
+        notebook.fact("batch.labels.outputs", int(outputs))

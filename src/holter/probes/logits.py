@@ -1,0 +1,41 @@
+"""First loss and logits against their yardstick, from a forward pass in fp32 without dropout."""
+
+from __future__ import annotations
+
+import math
+
+from holter.probes.base import Lacks, Notebook
+from holter.probes.subject import Subject
+
+
+def probe(subject: Subject, notebook: Notebook) -> None:
+    """Write ``logits.*`` and ``first_loss``, the model's own loss in nats, with the yardsticks of that loss.
+
+    For C outputs whose logits scatter with standard deviation s, the expected cross entropy of an untrained head is
+    about ln C + s^2 / 2 while s is small (the mean of a lognormal sum), and at most s sqrt(2 ln C) + ln C.
+    """
+    import torch
+
+    if not notebook.batches:
+        raise Lacks("no batch to compute a loss on")
+    subject.model.eval()
+    device = next(subject.model.parameters()).device
+    batch = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in notebook.batches[0].items()}
+    with torch.no_grad():
+        outputs = subject.model(**batch)
+    logits = outputs.logits if hasattr(outputs, "logits") else None
+    if logits is None:
+        raise Lacks("the model returns no logits")
+    values = logits.float()
+    spread = float(values.std(-1).mean())
+    notebook.fact("logits.mean", float(values.mean()))
+    notebook.fact("logits.std", spread)
+    notebook.fact("logits.min", float(values.min()))
+    notebook.fact("logits.max", float(values.max()))
+    notebook.fact("logits.classes", int(values.shape[-1]))
+    notebook.fact("first_loss.yardstick", math.log(values.shape[-1]))
+    notebook.fact("first_loss.expected", math.log(values.shape[-1]) + min(spread**2 / 2, spread * math.sqrt(
+        2 * math.log(max(values.shape[-1], 2)))))  # fmt: skip
+    loss = getattr(outputs, "loss", None)
+    if loss is not None:
+        notebook.fact("first_loss", float(loss))
