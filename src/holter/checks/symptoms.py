@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from holter.checks.shape import shape
 from holter.finding import Evidence
 from holter.run import Run, Series
 
@@ -36,27 +37,51 @@ def numbers(value: Any) -> list[float]:
 
 def nonfinite(run: Run, *names: str) -> Evidence | None:
     """The first NaN or infinity among the named quantities (losses and gradient norms by default), or None."""
-    wanted = names or TRAIN_LOSSES + EVAL_LOSSES + GRADIENTS
-    return next((e for name in wanted for value, e in _values(run, name) if not math.isfinite(value)), None)
+    for name in names or TRAIN_LOSSES + EVAL_LOSSES + GRADIENTS:
+        series = run.series.get(name)
+        if series is not None and (index := shape(series).first_nonfinite) is not None:
+            return _point(series, index)
+        if (found := next((e for value, e in _written(run, name) if not math.isfinite(value)), None)) is not None:
+            return found
+    return None
 
 
 def exactly_zero(run: Run, *names: str) -> Evidence | None:
     """The first value that is exactly 0.0 among the named quantities, or None."""
-    return next((e for name in names for value, e in _values(run, name) if value == 0.0), None)
+    for name in names:
+        series = run.series.get(name)
+        if series is not None and (index := shape(series).first_zero) is not None:
+            return _point(series, index)
+        if (found := next((e for value, e in _written(run, name) if value == 0.0), None)) is not None:
+            return found
+    return None
 
 
 def always_zero(run: Run, *names: str) -> Evidence | None:
     """A value of a quantity that is 0.0 wherever it is known, or None."""
     for name in names:
-        found = list(_values(run, name))
-        if found and all(value == 0.0 for value, _ in found):
-            return found[0][1]
+        series, written = run.series.get(name), list(_written(run, name))
+        if series is not None and shape(series).zeros < len(series):
+            continue
+        if any(value != 0.0 for value, _ in written):
+            continue
+        if series:
+            return _point(series, 0)
+        if written:
+            return written[0][1]
     return None
 
 
 def finite(run: Run, *names: str) -> Evidence | None:
     """A finite value other than 0.0 of the named quantities, or None."""
-    return next((e for name in names for value, e in _values(run, name) if math.isfinite(value) and value != 0.0), None)
+    for name in names:
+        series = run.series.get(name)
+        index = None if series is None else next((i for i, v in enumerate(series.values) if _is_ordinary(v)), None)
+        if series is not None and index is not None:
+            return _point(series, index)
+        if (found := next((e for value, e in _written(run, name) if _is_ordinary(value)), None)) is not None:
+            return found
+    return None
 
 
 def broken(run: Run) -> Evidence | None:
@@ -64,9 +89,12 @@ def broken(run: Run) -> Evidence | None:
     return nonfinite(run) or exactly_zero(run, *TRAIN_LOSSES)
 
 
-def _values(run: Run, name: str) -> Iterator[tuple[float, Evidence]]:
-    if (series := run.series.get(name)) is not None:
-        yield from _points(series)
+def _is_ordinary(value: float) -> bool:
+    return math.isfinite(value) and value != 0.0
+
+
+def _written(run: Run, name: str) -> Iterator[tuple[float, Evidence]]:
+    """Values of a quantity that a person wrote down: among the facts, or in a table of runs."""
     for value in run.facts.get(name, ()):
         for found in numbers(value.value):
             yield found, Evidence(text=f"{name} is {found}", source=value.source, value=found)
@@ -76,11 +104,10 @@ def _values(run: Run, name: str) -> Iterator[tuple[float, Evidence]]:
                 yield found, Evidence(text=f"{name} is {found}", source=cell.source, value=found)
 
 
-def _points(series: Series) -> Iterator[tuple[float, Evidence]]:
-    for index, value in enumerate(series.values):
-        step = series.step(index)
-        at = "" if step is None else f" at step {step}"
-        yield value, Evidence(text=f"{series.name} is {value}{at}", source=series.place(index), step=step, value=value)
+def _point(series: Series, index: int) -> Evidence:
+    value, step = series.values[index], series.step(index)
+    at = "" if step is None else f" at step {step}"
+    return Evidence(text=f"{series.name} is {value}{at}", source=series.place(index), step=step, value=value)
 
 
 COMPLAINTS = (
