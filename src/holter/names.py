@@ -83,6 +83,13 @@ bos_token pad_token_id eos_token_id bos_token_id decoder_start_token_id precisio
 NEVER_BARE = frozenset(_NEVER_BARE_WORDS.split())
 """Keys too general to be recognised below an unknown parent: ``dataset.name`` is not the name of the model."""
 
+_OWN_WORDS = """
+training train trainer training_args training_arguments args arguments params parameters hyperparameters hparams
+config cfg finetune finetuning fine_tuning sft solver experiment run
+"""
+OWN = frozenset(_OWN_WORDS.split())
+"""Parents that hold settings of the run itself: ``training.seed`` is its seed."""
+
 _OTHERS_WORDS = """
 eval evaluation val valid validation test ref reference critic reward_model teacher discriminator rollout
 generation generate inference vae text_encoder vision vision_config text_config data dataset datasets
@@ -121,7 +128,7 @@ def config_name(key: str, tool: str | None = None) -> str | None:
     parts = wanted.split(".")
     for start in range(len(parts)):
         tail = ".".join(parts[start:])
-        if start and (tail in NEVER_BARE or not OTHERS.isdisjoint(parts[:start])):
+        if not OTHERS.isdisjoint(parts[:start]) or (tail in NEVER_BARE and not OWN.issuperset(parts[:start])):
             continue
         if (found := index.get(tail)) is not None:
             return found

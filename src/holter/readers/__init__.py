@@ -8,7 +8,7 @@ from typing import Any
 
 from holter.errors import HolterError, ReadError
 from holter.readers.base import Sample
-from holter.readers.interpolate import resolve_run
+from holter.readers.interpolate import prefer_environment, resolve_run
 from holter.readers.merge import merge
 from holter.readers.pick import pick
 from holter.readers.walk import files_below
@@ -44,6 +44,7 @@ def read(paths: Sequence[Path], *, settings: Mapping[str, Any] | None = None) ->
         raise failures[0] if failures else _nothing(paths, merge(parts))
     run = merge([*parts, _given(settings or {})])
     resolve_run(run)
+    prefer_environment(run)
     return run
 
 

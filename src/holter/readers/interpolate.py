@@ -86,6 +86,17 @@ def resolve_tree(root: Node) -> Node:
     return visit(root)
 
 
+def prefer_environment(run: Run) -> None:
+    """Of Kedro's ``conf/base`` and ``conf/local`` (or another environment) the latter is believed; both are kept."""
+    for values in run.config.values():
+        if any(_is_base(value) for value in values):
+            values.sort(key=lambda value: (-value.authority, _is_base(value)))
+
+
+def _is_base(value: Value) -> bool:
+    return "/conf/base/" in f"/{value.source.file}"
+
+
 def resolve_run(run: Run) -> None:
     """Resolve references between files, once all files are merged: Kedro's ``globals.yml`` and ``parameters``."""
     known: dict[str, Any] = {}

@@ -61,7 +61,7 @@ def _depth(text: str) -> int:
 def _salvage(lines: list[str], line: int, tree: Tree, why: str) -> None:
     """Read what stands before the first line at which the parser gave up."""
     tree.faults.append((line, f"everything from line {line} on" if line else "the rest of the file", why))
-    cut = _top_level_before(lines, line)
+    cut = line - 1
     while cut > 0 and not tree.documents:
         try:
             for root in _roots("\n".join(lines[:cut])):

@@ -227,10 +227,10 @@ def _dicts(code: Code, walker: Walker) -> Iterator[tuple[Found, str | None]]:
 def _of_dict(
     entry: Call | Assignment, entries: Mapping[str, Any], target: str, walker: Walker
 ) -> Iterator[tuple[Found, str | None]]:
-    known = sum(1 for key in entries if config_name(str(key)) is not None)
-    if not known or not (known >= MANY_KNOWN or _DICT.search(target)):
-        return
     tool = "deepspeed" if {"zero_optimization", "train_micro_batch_size_per_gpu"} & set(entries) else None
+    known = sum(1 for key in entries if config_name(str(key)) is not None)
+    if tool is None and (not known or not (known >= MANY_KNOWN or _DICT.search(target))):
+        return
     for key, value in entries.items():
         for found in _settled(str(key), value, _keyword_place(entry, str(key), walker)):
             yield found, tool
