@@ -36,6 +36,7 @@ def payload(diagnosis: Diagnosis) -> dict[str, Any]:
         "results": [_result(found, f, codes.index(f.code)) for f in found.findings],
         "properties": {
             "verdict": found.verdict.value,
+            "passed": sorted(found.passed),
             "causes": [{"cause": c.cause, "confidence": round(c.confidence, 4)} for c in found.causes],
         },
     }
