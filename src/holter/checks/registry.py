@@ -24,6 +24,7 @@ CHECKS: dict[str, str] = {
     "CFG014": "configuration.nan_filter:FilterHidesNan",
     "CFG015": "configuration.schedule_overrun:ScheduleOverrun",
     "DAT001": "data.rows_repeat:RowsRepeat",
+    "DAT002": "data.same_split:EvaluatesOnTrainingData",
     "DIS001": "distributed.wrapper_bypassed:GradientsNotExchanged",
     "DIS002": "distributed.same_samples:SameSamplesOnRanks",
     "EVL001": "evaluation.metric_decoding:MetricCodeFails",

@@ -105,8 +105,7 @@ def shape(series: Series) -> Shape:
 
 def _measure(values: array[float]) -> Shape:
     count = len(values)
-    total = math.fsum((math.inf,)) if not count else sum(values)
-    clean = count > 0 and math.isfinite(total)
+    clean = count > 0 and math.isfinite(sum(values))
     bad = [] if clean else [i for i, v in enumerate(values) if not math.isfinite(v)]
     bins = tuple(_bins(values, clean))
     zeros = values.count(0.0)

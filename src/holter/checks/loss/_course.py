@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 from holter.checks.shape import Bin, Shape, shape
 from holter.run import Run, Series
@@ -69,9 +70,10 @@ def jumps(series: Series, *, ratio: float, nats: float, reach: int = 3) -> list[
         reach: points after the leap that must all be above the middle between the two levels.
     """
     values, found = series.values, []
-    for i in range(1, len(values)):
-        value, previous = values[i], values[i - 1]
-        if not value > previous * ratio or value - previous < nats or not math.isfinite(value):
+    risen = [i for i, (a, b) in enumerate(pairwise(values), start=1) if b > a * ratio and b - a >= nats]
+    for i in risen:
+        value = values[i]
+        if not math.isfinite(value):
             continue
         before = sorted(v for v in values[max(0, i - 5) : i] if math.isfinite(v))
         if not before:
@@ -86,8 +88,10 @@ def jumps(series: Series, *, ratio: float, nats: float, reach: int = 3) -> list[
 
 def steps_restart(series: Series) -> list[int]:
     """Indices at which the step number falls: the log of another attempt begins."""
-    steps = series.steps
-    return [i for i in range(1, len(steps)) if steps[i] < steps[i - 1]]
+    steps = list(series.steps)
+    if steps == sorted(steps):
+        return []
+    return [i for i, (before, now) in enumerate(pairwise(steps), start=1) if now < before]
 
 
 def last_value(run: Run, name: str) -> float | None:

@@ -10,6 +10,10 @@ from holter.checks.symptoms import number
 from holter.run import Run, Series
 
 
+FINE = 10_000
+"""Points of a schedule that are looked at: a rate that starts anew stays up for more than a ten-thousandth of a run."""
+
+
 def intended_rate(run: Run) -> float | None:
     """The rate that was set, or None."""
     value = number(plain(run, "learning_rate"))
@@ -68,7 +72,8 @@ def turning_points(rate: Series, least: float) -> list[int]:
     """Indices where a falling rate begins to rise again by more than ``least`` of the peak."""
     found: list[int] = []
     peak, low, low_index = 0.0, math.inf, 0
-    for index, value in enumerate(rate):
+    stride = max(1, len(rate) // FINE)
+    for index, value in zip(range(0, len(rate), stride), rate.values[::stride], strict=True):
         if not math.isfinite(value):
             continue
         if value < low:

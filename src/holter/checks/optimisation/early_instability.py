@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import takewhile
 
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.context import has_plain_loss
@@ -109,7 +110,8 @@ def _early_top(loss: Series) -> int | None:
     first = loss[0]
     if not math.isfinite(first) or first <= 0.0:
         return None
-    early = [i for i in range(1, len(loss)) if (loss.step(i) or i) <= EARLY_STEPS and math.isfinite(loss[i])]
+    points = takewhile(lambda i: (loss.step(i) or i) <= EARLY_STEPS, range(1, len(loss)))
+    early = [i for i in points if math.isfinite(loss[i])]
     if not early:
         return None
     top = max(early, key=lambda i: loss[i])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.context import Compute, precision
@@ -82,7 +83,7 @@ class LearningRateStandsStill(Check):
 
 def _still_points(rate: Series, peak: int) -> list[int]:
     """Indices up to the peak at which the rate equals the one before."""
-    return [i for i in range(1, peak + 1) if rate[i] == rate[i - 1]]
+    return [i for i, (before, now) in enumerate(pairwise(rate.values[: peak + 1]), start=1) if now == before]
 
 
 def _rounded(rate: Series, peak: int) -> bool:

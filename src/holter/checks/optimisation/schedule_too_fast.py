@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.context import count_of
@@ -127,5 +128,5 @@ def _ended_at(rate: Series) -> tuple[int, float] | None:
 
 def _steps_rise(rate: Series) -> bool:
     """Whether the steps only grow, so that the log is of one run and not of several."""
-    steps = rate.steps
-    return all(not steps[i] < steps[i - 1] for i in range(1, len(steps)))
+    steps = list(rate.steps)
+    return steps == sorted(steps) or not any(now < before for before, now in pairwise(steps))
