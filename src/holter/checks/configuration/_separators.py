@@ -31,6 +31,10 @@ PLAIN: dict[str, dict[str, float]] = {
     "use_fast": {"tokenizer_fast_slow_mismatch": 6.5},
     "tokenizer_class": {"tokenizer_fast_slow_mismatch": 6.0},
     "tokenizer_name": {"tokenizer_fast_slow_mismatch": 4.0, "template_mismatch": 3.0},
+    "tokenizer": {"tokenizer_fast_slow_mismatch": 5.0, "template_mismatch": 3.0},
+    "quantization": {"quantized_precision_mismatch": 6.0},
+    "quantization_bit": {"quantized_precision_mismatch": 6.0},
+    "template": {"template_mismatch": 6.5},
     "legacy": {"tokenizer_fast_slow_mismatch": 5.0, "template_mismatch": 3.0},
     "chat_template": {"template_mismatch": 6.5},
     "load_in_8bit": {"quantized_precision_mismatch": 6.0},
@@ -107,6 +111,8 @@ def _bits(name: str, bad: object, good: object, how: str, run: Run | None) -> di
 
 
 def _precision(name: str, bad: object, good: object, how: str) -> dict[str, float]:
+    if "bit" in written(bad).lower() or "int8" in written(bad).lower():
+        return {"quantized_precision_mismatch": 6.5}
     half = name == "fp16" and is_on(bad)
     half = half or dtype_word(str(written(bad)).split(",")[0]) == "float16" or "16-mixed" in written(bad)
     brain = (name == "bf16" and is_on(bad)) or dtype_word(str(written(bad)).split(",")[0]) == "bfloat16"

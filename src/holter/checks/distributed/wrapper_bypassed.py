@@ -13,6 +13,24 @@ from holter.stages import Stage
 
 PER_RANK = re.compile(r"rank[_ ]?(\d+)", re.I)
 OF_WEIGHTS = re.compile(r"param|weight|checksum|norm|hash|grad", re.I)
+EXCHANGES = (
+    "DistributedDataParallel",
+    "DDP",
+    "FullyShardedDataParallel",
+    "FSDP",
+    "fully_shard",
+    "initialize",
+    "prepare",
+    "all_reduce",
+    "reduce_scatter",
+    "all_gather",
+    "replicate",
+    "DistributedOptimizer",
+    "Trainer",
+    "setup",
+)
+"""Calls that make processes exchange gradients, or may."""
+
 ALWAYS_OFF = re.compile(r"no_sync\(\)")
 
 
@@ -67,6 +85,10 @@ class GradientsNotExchanged(Check):
         sometimes = any(" if " in g or g.startswith("if") for c in backward for g in c.guards)
         if backward and alone and not sometimes:
             yield self._found("every backward runs under no_sync", [seen(backward[0])], 6.0)
+        started = next(iter(calls(run, "init_process_group")), None)
+        if started is not None and backward and not any(True for _ in calls(run, *EXCHANGES)):
+            message = "processes are started, and nothing wraps the model or reduces its gradients"
+            yield self._found(message, [seen(started), seen(backward[0])], 5.0)
         apart = list(_apart(run))
         if apart:
             yield self._found("weights or gradients differ between processes", apart, 8.0)

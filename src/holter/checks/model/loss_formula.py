@@ -13,7 +13,7 @@ from holter.run import Code, Expression, Run
 from holter.stages import Stage
 
 CANCELS = re.compile(
-    r"log\w*\(\s*1(?:\.0?)?\s*-\s*(?:\w+\.)*(?:exp|sigmoid|softmax)|1(?:\.0?)?\s*-\s*(?:\w+\.)*exp\(|log1p\(\s*-"
+    r"log\w*\(\s*1(?:\.0?)?\s*-\s*(?:\w+\.)*(?:exp|sigmoid|softmax)|1(?:\.0?)?\s*-\s*(?:\w+\.)*exp\(|log1p\(\s*-|log\(\s*-\s*(?:\w+\.)*exp\("
 )
 SOFTMAX_LOG = re.compile(r"log\(\s*(?:\w+\.)*(?:softmax|sigmoid)\(|(?:softmax|sigmoid)\([^)]*\)\.log\(\)")
 DIVIDES = re.compile(
@@ -24,6 +24,8 @@ LOG_OF_SHARE = re.compile(
     r"log\(\s*(?:\w+\.)*(?:prob\w*|preds?|predictions?|softmax\w*|sim\w*|scores?|y_?hat|out(?:put)?s?)\b"
 )
 """A logarithm of what is a probability by its name; a sure model makes it log(0)."""
+
+ANY_LOG = re.compile(r"\b(?:torch|tf|math|np|jnp|K|F)\.log2?\(|\.log\(\)")
 
 TEXT_LIMIT = 140
 
@@ -98,6 +100,8 @@ def _found(run: Run) -> Iterator[tuple[Evidence, float]]:
                 yield evidence, 4.0
             elif SOFTMAX_LOG.search(text) or LOG_OF_SHARE.search(text):
                 yield evidence, 2.5
+            elif ANY_LOG.search(text) and any(word in text.lower() for word in ("loss", "entropy", "odds", "nll")):
+                yield evidence, 2.1
             elif DIVIDES.search(text) and "loss" in text.lower():
                 yield evidence, 2.2
     for name in ("loss_formula", "formula"):

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable, Iterator
 
 from holter.checks.base import Check, Needs, case, clues
+from holter.checks.look import known
 from holter.checks.messages import ERRORS, Statement, find, phrase, quote, said, statements
+from holter.checks.symptoms import number
 from holter.finding import Finding, Fix, Severity
 from holter.run import EVENT_LOAD, Run
 from holter.stages import Stage
@@ -35,6 +37,7 @@ REFUSED = (
     phrase("found unexpected keys * adapter", weights_loaded_wrong=4),
     phrase("tensors * from the checkpoint were not loaded", weights_loaded_wrong=5),
 )
+COUNTS = ("missing_keys", "num_missing_keys", "unexpected_keys", "unloaded_weights", "weights_not_loaded")
 TABLES = ("embed", "lm_head", "wte", "shared.weight", "cls.predictions", "final_logits_bias")
 
 
@@ -66,7 +69,7 @@ class WeightsLeftBehind(Check):
     title = "Weights of the checkpoint were not loaded"
     severity = Severity.ERROR
     stage = Stage.FORWARD
-    needs = Needs(any_of=(("events",),))
+    needs = Needs(any_of=(("events",), ("facts",)))
     bad = (
         case(
             "body is new",
@@ -84,11 +87,21 @@ class WeightsLeftBehind(Check):
 
     def detect(self, run: Run) -> Iterable[Finding]:
         """Refusals, then reports that name the body."""
+        for name in COUNTS:
+            fact = known(run, name)
+            amount = None if fact is None else len(fact.plain) if isinstance(fact.plain, list) else number(fact.plain)
+            if fact is not None and amount is not None and amount >= MANY:
+                yield self.finding(
+                    f"{name} is {amount:g} after loading",
+                    evidence=[fact.evidence],
+                    clues=clues("weights are missing after loading", weights_loaded_wrong=6),
+                )
         heard = [s for p in REFUSED for s in find(run, p) if not _of_a_table(s)]
         if heard:
             yield self._found("the checkpoint does not fit the model", heard[:3], 5.0)
-        left = [s for s in _reports(run) if len(set(_body(s))) >= MANY]
-        if left:
+        left = [s for s in _reports(run) if _body(s)]
+        names = {name for s in left for name in _body(s)}
+        if len(names) >= MANY or any("{" in name for name in names):
             yield self._found("weights of the model's body were not taken from the checkpoint", left[:3], 6.0)
 
     def _found(self, message: str, heard: list[Statement], bits: float) -> Finding:

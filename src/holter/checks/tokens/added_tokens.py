@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.look import adapters_on, call_text, calls, is_off, is_on, known, plain, seen, switched_on, written
 from holter.checks.messages import ERRORS, find, phrase, quote
-from holter.finding import Change, Finding, Fix, Severity
+from holter.checks.symptoms import number
+from holter.finding import Change, Evidence, Finding, Fix, Severity
 from holter.run import Call, Run
 from holter.stages import Stage
 
@@ -18,7 +19,17 @@ EXISTING = re.compile(r"(eos|unk|bos|sep|cls|mask)_token\b")
 TABLES = re.compile(r"embed|wte|lm_head|shared|all", re.I)
 DEVICE_ERROR = phrase("cuda * error", *ERRORS)
 INDEX_ERROR = phrase("index * out of", *ERRORS)
-ADDED = ("added_tokens", "tokens_added", "num_added_tokens", "new_tokens", "num_new_tokens")
+UNMOVED = re.compile(r"(?:embed|new_token|added_token)\w*[._](?:delta|diff|change|grad|moved|update)", re.I)
+ADDED = (
+    "new_special_tokens",
+    "additional_special_tokens",
+    "add_tokens",
+    "added_tokens",
+    "tokens_added",
+    "num_added_tokens",
+    "new_tokens",
+    "num_new_tokens",
+)
 
 
 class AddedTokensWithoutRows(Check):
@@ -49,7 +60,7 @@ class AddedTokensWithoutRows(Check):
     title = "Added tokens have no trained embedding rows"
     severity = Severity.WARNING
     stage = Stage.FORWARD
-    needs = Needs(any_of=(("code",), *((name,) for name in ADDED)))
+    needs = Needs(any_of=(("code",), ("facts",), *((name,) for name in ADDED)))
     bad = (
         case("not resized", files={"a.py": "tokenizer.add_tokens(['<x>'])\ntrainer.train()\n"}),
         case("frozen", config={"r": 8, "target_modules": ["q_proj"]}, facts={"num_added_tokens": 4}),
@@ -65,6 +76,10 @@ class AddedTokensWithoutRows(Check):
     def detect(self, run: Run) -> Iterable[Finding]:
         """Rows first; if they are there, whether they are trained."""
         own = ("self.", "super()")
+        still = next((n for n, v in run.facts.items() if UNMOVED.search(n) and number(v[0].value) == 0.0), None)
+        if still is not None and (fact := known(run, still)) is not None:
+            yield self._frozen([fact.evidence], 7.5)
+            return
         added = [c for c in calls(run, "add_tokens", "add_special_tokens") if _adds(c) and not c.name.startswith(own)]
         counted = next((k for name in ADDED if (k := known(run, name)) is not None and not is_off(k.plain)), None)
         resized = any(True for _ in calls(run, "resize_token_embeddings")) or switched_on(
@@ -74,15 +89,18 @@ class AddedTokensWithoutRows(Check):
             yield self._missing(run, added)
         elif (added or counted is not None) and adapters_on(run) is not None and not _trained(run):
             evidence = [seen(c) for c in added] or ([counted.evidence] if counted is not None else [])
-            yield self.finding(
-                "tokens are added under adapters that do not train the embedding table",
-                evidence=evidence,
-                clues=clues("new rows stay as they were initialised", new_tokens_frozen=5, head_not_trained_or_saved=1),
-                fix=Fix(
-                    summary="Add the embedding table and the output layer to modules_to_save.",
-                    changes=(Change(key="modules_to_save", new=["embed_tokens", "lm_head"]),),
-                ),
-            )
+            yield self._frozen(evidence, 5.0)
+
+    def _frozen(self, evidence: list[Evidence], bits: float) -> Finding:
+        return self.finding(
+            "embedding rows of added tokens are not trained",
+            evidence=evidence,
+            clues=clues("new rows stay as they were initialised", new_tokens_frozen=bits, head_not_trained_or_saved=1),
+            fix=Fix(
+                summary="Add the embedding table and the output layer to modules_to_save.",
+                changes=(Change(key="modules_to_save", new=["embed_tokens", "lm_head"]),),
+            ),
+        )
 
     def _missing(self, run: Run, added: list[Call]) -> Finding:
         failed = [*find(run, DEVICE_ERROR), *find(run, INDEX_ERROR)]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from holter.checks.base import Check, Needs, case, clues
-from holter.checks.look import calls, comments, is_on, known, plain, written
+from holter.checks.look import calls, comments, is_on, known, plain, seen, written
 from holter.checks.symptoms import number
 from holter.finding import Evidence, Finding, Fix, Severity
 from holter.run import Run
@@ -79,6 +79,10 @@ class MaskCoversPadding(Check):
                     "no attention mask is passed to the model", Evidence(text=comment, source=code.source)
                 )
                 return
+        ones = next(_ones(run), None)
+        if ones is not None:
+            yield self._found("the attention mask is made of ones for padded ids", ones)
+            return
         for name in ABSENT:
             found = known(run, name)
             if found is not None and written(found.plain).lower() in ("none", "false", "missing", "no", "not passed"):
@@ -98,3 +102,16 @@ def _harmless(run: Run) -> bool:
     words = " ".join(written(plain(run, n) or "") for n in ("attention", "architectures", "model_type")).lower()
     causal = any(word in words for word in DECODERS) or any("CausalLM" in c.name for c in calls(run, "from_pretrained"))
     return causal and written(plain(run, "padding_side") or "").lower() == "right"
+
+
+def _ones(run: Run) -> Iterator[Evidence]:
+    """``attention_mask=torch.ones_like(input_ids)`` in a script that pads."""
+    for code in run.code:
+        pads = any(written(call.kwargs.get("padding")) in ("True", "longest", "max_length") for call in code.calls)
+        if not pads and not code.named("pad_sequence"):
+            continue
+        for call in code.calls:
+            if "ones" in written(call.kwargs.get("attention_mask")) or (
+                call.name.endswith(("ones_like", "ones")) and call.target.endswith("attention_mask")
+            ):
+                yield seen(call)

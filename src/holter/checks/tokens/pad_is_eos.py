@@ -28,6 +28,20 @@ NEVER_STOPS = (
     "generates until",
     "won't stop",
     "never ends",
+    "non-stop",
+    "not stopping",
+    "max_new_tokens",
+    "continuously generat",
+    "never produces",
+    "never emits",
+    "rarely generates",
+    "does not end",
+    "doesn't end",
+    "eos is never",
+    "eos never",
+    "eos masked",
+    "stop token",
+    "eos labels",
 )
 MASKING = ("DataCollatorForLanguageModeling", "DataCollatorForCompletionOnlyLM")
 EOS = re.compile(r"\beos_token(_id)?\b")

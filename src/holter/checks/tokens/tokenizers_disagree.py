@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from holter.checks.base import Check, Needs, case, clues
+from holter.checks.look import call_text
 from holter.finding import Evidence, Finding, Fix, Severity
 from holter.run import Run
 from holter.stages import Stage
 
-PAIRS = (("fast", "slow"),)
+LIST_OF_IDS = re.compile(r"\[\s*\d+(?:\s*,\s*\d+)*\s*\]")
 OF_TOKENS = ("id", "tok", "encod", "vocab")
 
 
@@ -40,7 +42,7 @@ class TokenizerFormsDiffer(Check):
     title = "Two forms of the tokenizer give different ids"
     severity = Severity.ERROR
     stage = Stage.TOKENIZE
-    needs = Needs(any_of=(("facts",), ("variants",)))
+    needs = Needs(any_of=(("facts",), ("variants",), ("code",)))
     bad = (
         case("ids", facts={"fast_ids": [1, 5, 9], "slow_ids": [1, 5, 29, 9]}),
         case("rows", variants=[{"use_fast": True, "input_ids": [4, 8]}, {"use_fast": False, "input_ids": [4, 7, 8]}]),
@@ -64,14 +66,40 @@ class TokenizerFormsDiffer(Check):
 
 
 def _pairs(run: Run) -> Iterator[Evidence]:
+    """Facts of the fast form beside facts of the slow one with other values."""
     for name, values in run.facts.items():
-        for left, right in PAIRS:
-            other = run.fact(name.replace(left, right)) if left in name else None
-            if other is None or not any(word in name.lower() for word in OF_TOKENS):
-                continue
-            if other.value != values[0].value:
+        if "fast" not in name.lower() or not _of_tokens(name, values[0].value):
+            continue
+        for other in _partners(name):
+            slow = next((v[0] for n, v in run.facts.items() if n.lower() == other), None)
+            if slow is not None and slow.value != values[0].value:
                 yield Evidence(text=f"{name} is {values[0].value}", source=values[0].source)
-                yield Evidence(text=f"{name.replace(left, right)} is {other.value}", source=other.source)
+                yield Evidence(text=f"{other} is {slow.value}", source=slow.source)
+                return
+    yield from _commented(run)
+
+
+def _partners(name: str) -> list[str]:
+    """``slow_ids`` and ``ids`` for ``fast_ids``; ``llamatokenizer`` for ``LlamaTokenizerFast``."""
+    lower = name.lower()
+    bare = re.sub(r"[._]?fast[._]?", ".", lower).strip(".")
+    return [lower.replace("fast", "slow"), bare, bare.replace(".", "_"), re.sub(r"fast", "", lower)]
+
+
+def _of_tokens(name: str, value: object) -> bool:
+    return isinstance(value, (list, dict)) or any(word in name.lower() for word in OF_TOKENS)
+
+
+def _commented(run: Run) -> Iterator[Evidence]:
+    """Lists of ids noted behind calls of both forms in a script."""
+    for code in run.code:
+        texts = [call_text(call).lower() for call in code.calls]
+        both = any("fast" in text and "use_fast=false" not in text for text in texts)
+        both = both and any("slow" in text or "use_fast=false" in text for text in texts)
+        lists = [comment for comment in code.comments if LIST_OF_IDS.match(comment.strip())]
+        if both and len({re.sub(r"\s", "", text) for text in lists}) > 1:
+            for text in lists[:2]:
+                yield Evidence(text=text, source=code.source)
 
 
 def _rows(run: Run) -> Iterator[Evidence]:

@@ -150,6 +150,8 @@ class Log:
                 return True
         row = self._table.feed(body)
         if row is not None:
+            if row.rest:
+                self._events.feed(Line(line.number, row.rest, row.rest, line.rank), self._place.now)
             self._add(line, row)
             return True
         return self._pairs(line, body)
