@@ -68,14 +68,7 @@ def healthy() -> Files:
     }
 
 
-def fp16_overflow() -> Files:
-    """ByT5 in fp16: the script says fp16=False, the notebook that really ran says True."""
-    lines = ["***** Running training *****", "  Num examples = 2,048", "  Total optimization steps = 640"]
-    for step in range(10, 161, 10):
-        lines.append(trainer_line(loss=0.0, grad_norm=math.nan, learning_rate=0.0, epoch=round(step / 128, 2)))
-        if step % 80 == 0:
-            lines.append(trainer_line(eval_loss=math.nan, eval_bleu=0.0, eval_chrf=0.0, epoch=round(step / 128, 2)))
-    script = '''\
+BYT5_SCRIPT = '''\
     """Fine-tune ByT5 to turn dialect spelling into standard spelling."""
     from dataclasses import dataclass
 
@@ -103,25 +96,34 @@ def fp16_overflow() -> Files:
         )
         return model, arguments
     '''
-    cells = [
-        ["# Spelling, second attempt\n"],
-        [
-            "from dataclasses import dataclass\n",
-            "\n",
-            "@dataclass\n",
-            "class Config:\n",
-            '    model_name: str = "google/byt5-small"\n',
-            "    fp16: bool = True  # twice as fast on this card\n",
-            "    learning_rate: float = 2e-4\n",
-            "    warmup_ratio: float = 0.05\n",
-            "    max_source_length: int = 384\n",
-        ],
-        ["trainer = make_trainer(Config())\n", "trainer.train()\n"],
-    ]
+BYT5_CELLS = [
+    ["# Spelling, second attempt\n"],
+    [
+        "from dataclasses import dataclass\n",
+        "\n",
+        "@dataclass\n",
+        "class Config:\n",
+        '    model_name: str = "google/byt5-small"\n',
+        "    fp16: bool = True  # twice as fast on this card\n",
+        "    learning_rate: float = 2e-4\n",
+        "    warmup_ratio: float = 0.05\n",
+        "    max_source_length: int = 384\n",
+    ],
+    ["trainer = make_trainer(Config())\n", "trainer.train()\n"],
+]
+
+
+def fp16_overflow() -> Files:
+    """ByT5 in fp16: the script says fp16=False, the notebook that really ran says True."""
+    lines = ["***** Running training *****", "  Num examples = 2,048", "  Total optimization steps = 640"]
+    for step in range(10, 161, 10):
+        lines.append(trainer_line(loss=0.0, grad_norm=math.nan, learning_rate=0.0, epoch=round(step / 128, 2)))
+        if step % 80 == 0:
+            lines.append(trainer_line(eval_loss=math.nan, eval_bleu=0.0, eval_chrf=0.0, epoch=round(step / 128, 2)))
     return {
         "train.log": "\n".join(lines) + "\n",
-        "train.py": dedent(script),
-        "train.ipynb": notebook(cells),
+        "train.py": dedent(BYT5_SCRIPT),
+        "train.ipynb": notebook(BYT5_CELLS),
         "requirements.txt": "torch==2.4.1\ntransformers==4.44.2\naccelerate==0.34.2\n",
     }
 
