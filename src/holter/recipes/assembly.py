@@ -129,6 +129,7 @@ class _Builder:
     def __init__(self, settings: Settings, folder: Path) -> None:
         self.settings, self.folder = settings, folder
         self.cache = folder / "cache"
+        self.trainer: Any = None
 
     def recipe(self) -> Recipe:
         settings = self.settings
@@ -202,6 +203,7 @@ class _Builder:
         )
         balanced = trainers.balanced_rows(labels) if settings.data.balanced_sampling and labels is not None else None
         trainer.use(settings, self._loss(metrics), balanced)
+        self.trainer = trainer
         return trainer, metrics, stop
 
     def _loss(self, metrics: Any) -> TokenMean | None:
@@ -214,6 +216,9 @@ class _Builder:
         )
         return TokenMean(weights, settings.training.label_smoothing_factor)
 
+    def _epoch(self) -> int:
+        return int(self.trainer.state.epoch or 0)
+
     def _collator(self, tokenizer: Any, model: Any) -> Any:
         from transformers import DataCollatorForSeq2Seq, DataCollatorWithPadding
 
@@ -223,7 +228,7 @@ class _Builder:
         if self.settings.data.task == "span-corruption":
             from holter.recipes.data.spans import SpanCorruption
 
-            return SpanCorruption(self.settings, tokenizer, inner)
+            return SpanCorruption(self.settings, tokenizer, inner, self._epoch)
         return inner
 
     def _report(self, raw: Any, parts: Any, train: Any, evaluation: Any, tokenizer: Any, trainer: Any) -> Any:

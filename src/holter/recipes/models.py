@@ -26,7 +26,11 @@ def model_for(settings: Settings, tokenizer: Tokenizer, classes: tuple[str, ...]
 
     torch.manual_seed(settings.training.seed)
     _give_padding(tokenizer)
-    model = _load(settings, classes) if settings.model.model_name_or_path else _build(settings, tokenizer, classes)
+    if settings.model.model_name_or_path:
+        model = _load(settings, classes)
+    else:
+        model = _build(settings, tokenizer, classes)
+        _draw_embeddings(model, settings.model.embedding_init_std)
     _share_ids(model, tokenizer)
     _plant(model, settings)
     check_ids(model, tokenizer, planted=settings.faults.model_pad_token_id is not None)
@@ -55,16 +59,22 @@ def _build(settings: Settings, tokenizer: Tokenizer, classes: tuple[str, ...]) -
         labels = {"num_labels": len(classes), **ids}
         qwen = transformers.Qwen3Config(vocab_size=vocab_size, **(sizes | labels))
         return transformers.Qwen3ForSequenceClassification(qwen)
-    shape = {
-        "feed_forward_proj": "gated-gelu",
-        "tie_word_embeddings": False,
-        "decoder_start_token_id": ids["pad_token_id"],
-    }
+    shape = {"decoder_start_token_id": ids["pad_token_id"]}
     if settings.recipe == "runyoro":
         mt5 = transformers.MT5Config(vocab_size=vocab_size, **(shape | sizes | ids))
         return transformers.MT5ForConditionalGeneration(mt5)
     t5 = transformers.T5Config(vocab_size=vocab_size, **(shape | sizes | ids))
     return transformers.T5ForConditionalGeneration(t5)
+
+
+def _draw_embeddings(model: Model, std: float | None) -> None:
+    """Fresh embeddings and, where it is another tensor, the output layer of a generating model."""
+    import torch
+
+    if std is not None:
+        layers = {id(m.weight): m.weight for m in (model.get_input_embeddings(), model.get_output_embeddings()) if m}
+        for weight in layers.values():
+            torch.nn.init.normal_(weight, std=std)
 
 
 def _rounded(tokens: int) -> int:

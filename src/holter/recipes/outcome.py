@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from holter.errors import ConfigError
 from holter.recipes import checkpoints, memory
@@ -42,11 +42,15 @@ def carry_out(recipe: Recipe, resume: bool) -> Outcome:
         )
     meter = memory.PeakMeter(recipe.memory.weights)
     meter.start()
-    try:
-        trained = trainer.train(resume_from_checkpoint=str(start) if start else None)
-    finally:
-        recipe.stop.release()
-    metrics = {"train_loss": float(trained.training_loss)}
+    if start is not None and _is_finished(trainer, start):
+        metrics: dict[str, float] = {}
+        lines.append(f"{start.name} is the last step already; its evaluation is repeated")
+    else:
+        try:
+            trained = trainer.train(resume_from_checkpoint=str(start) if start else None)
+        finally:
+            recipe.stop.release()
+        metrics = {"train_loss": float(trained.training_loss)}
     if recipe.stop.signal_name:
         lines.append(f"stopped by {recipe.stop.signal_name} after step {trainer.state.global_step}; saved")
         lines.append(f"continue with: holter train {recipe.config.recipe} --output {recipe.output_dir} --resume")
@@ -58,6 +62,19 @@ def carry_out(recipe: Recipe, resume: bool) -> Outcome:
     if trainer.is_world_process_zero():
         _write_results(recipe, metrics)
     return Outcome(metrics=metrics, stopped_by="", lines=(*lines, *_summary(recipe, metrics)))
+
+
+def _is_finished(trainer: Any, checkpoint: Path) -> bool:
+    """Whether the checkpoint is of the last step; if so its weights are loaded, since the Trainer would add a step."""
+    from transformers import TrainerState
+
+    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    args = trainer.args
+    done = state.global_step >= args.max_steps if args.max_steps > 0 else (state.epoch or 0) >= args.num_train_epochs
+    if done:
+        trainer._load_from_checkpoint(str(checkpoint))
+        trainer.state = state
+    return bool(done)
 
 
 def _write_results(recipe: Recipe, metrics: dict[str, float]) -> None:

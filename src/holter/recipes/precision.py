@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from holter.errors import ConfigError
-
-T5_FAMILY = frozenset({"t5", "mt5", "byt5", "umt5", "longt5", "switch_transformers"})
-"""Pretrained in bf16; feed-forward outputs pass fp16's 65,504 (66,246 in a public report of t5-base)."""
+from holter.knowledge.families import FP16_MAX, Fp16Record, family_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,18 +75,27 @@ def _automatic(model_type: str, hardware: Hardware) -> Precision:
         return Precision(name="bf16", reason="this card has bf16, whose range is that of fp32")
     if hardware.device == "cpu":
         return Precision(name="fp32", reason="on a CPU bf16 saves no time and costs digits")
-    if model_type in T5_FAMILY:
-        reason = f"this {hardware.device} has no bf16, and activations of the T5 family pass fp16's 65,504"
+    if overflowing := _overflowing(model_type):
+        reason = f"this {hardware.device} has no bf16, and {overflowing}"
         return Precision(name="fp32", reason=reason)
     return Precision(name="fp32", reason=f"this {hardware.device} has no bf16; fp16 has to be asked for")
 
 
+def _overflowing(model_type: str) -> str:
+    """Why fp16 does not hold this family's numbers, empty when no source says so."""
+    family = family_of(model_type)
+    if family is None or family.fp16 is not Fp16Record.OVERFLOWS:
+        return ""
+    place = family.overflows_at or "some activation"
+    return f"{place} of {family.name} passes {FP16_MAX:,.0f}, the largest number of fp16 ({family.source})"
+
+
 def _refuse_fp16(model_type: str, hardware: Hardware) -> None:
-    if model_type in T5_FAMILY:
+    if overflowing := _overflowing(model_type):
         raise ConfigError(
             f"fp16 is refused for {model_type}",
             where="mixed_precision",
-            why="activations of the T5 family pass fp16's 65,504 (T5, mT5 and ByT5 were pretrained in bf16)",
+            why=overflowing,
             do="write mixed_precision: auto, which takes bf16 where the card has it and fp32 otherwise",
         )
     if hardware.device != "cuda":

@@ -5,7 +5,8 @@ Raffel and others, "Exploring the Limits of Transfer Learning with a Unified Tex
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -69,16 +70,14 @@ def corrupt_rows(rows: Any, settings: Settings, tokenizer: Any) -> Any:
         settings: densities and lengths.
         tokenizer: with sentinels.
     """
-    import numpy as np
     from datasets import Dataset
 
-    hide = SpanCorruption(settings, tokenizer, inner=list)
-    made = hide.hidden(rows, np.random.default_rng(settings.training.seed))
-    return Dataset.from_list(made)
+    hide = SpanCorruption(settings, tokenizer, inner=list, epoch=lambda: 0)
+    return Dataset.from_list(hide.hidden(rows))
 
 
 class SpanCorruption:
-    """Hides spans of each row afresh; randomness comes from torch's generator, which checkpoints restore.
+    """Hides other spans of a row in each epoch, by seed, epoch and row alone, so that a resumed run hides the same.
 
     Rows that already have labels are left as they are.
 
@@ -86,10 +85,11 @@ class SpanCorruption:
         settings: densities and lengths.
         tokenizer: with sentinels ``<extra_id_0>`` and on.
         inner: the collator that pads.
+        epoch: asked for each batch.
     """
 
-    def __init__(self, settings: Settings, tokenizer: Any, inner: Any) -> None:
-        self.inner = inner
+    def __init__(self, settings: Settings, tokenizer: Any, inner: Any, epoch: Callable[[], int]) -> None:
+        self.inner, self.epoch, self.seed = inner, epoch, settings.training.seed
         self.density, self.span = settings.data.noise_density, settings.data.mean_noise_span_length
         self.room = settings.data.max_target_length
         self.end = int(tokenizer.eos_token_id)
@@ -102,24 +102,22 @@ class SpanCorruption:
             self.sentinels.append(int(vocabulary[name]))
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> Any:
-        import numpy as np
-        import torch
+        return self.inner(list(rows) if all(len(row["labels"]) for row in rows) else self.hidden(rows))
 
-        if all(len(row["labels"]) for row in rows):
-            return self.inner(list(rows))
-        return self.inner(self.hidden(rows, np.random.default_rng(int(torch.randint(2**31, (1,)).item()))))
-
-    def hidden(self, rows: Iterable[Mapping[str, Any]], draw: numpy.random.Generator) -> list[dict[str, list[int]]]:
+    def hidden(self, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, list[int]]]:
         """The rows as pairs of source and target."""
         made = []
         for row in rows:
+            ids = row["input_ids"]
+            draw = self._draw(ids)
             source, target = corrupt(
-                row["input_ids"],
-                sentinels=self.sentinels,
-                end=self.end,
-                density=self.density,
-                span=self.span,
-                draw=draw,
+                ids, sentinels=self.sentinels, end=self.end, density=self.density, span=self.span, draw=draw
             )
             made.append({"input_ids": source, "labels": target[: self.room]})
         return made
+
+    def _draw(self, ids: Sequence[int]) -> numpy.random.Generator:
+        import numpy as np
+
+        row = zlib.crc32(np.asarray(ids, dtype=np.int32).tobytes())
+        return np.random.default_rng([self.seed, self.epoch(), row])
