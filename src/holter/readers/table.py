@@ -9,12 +9,14 @@ from itertools import islice
 
 from holter.names import normal, series_name
 from holter.readers.base import CERTAIN, Match, Sample
+from holter.readers.console.tables import NOT_LOGGED
 from holter.readers.rows import EPOCH_KEYS, STEP_KEYS, Rows
-from holter.run import Gap, Run
+from holter.run import EVENT_MESSAGE, Event, Gap, Run
 
 NAME = "table"
 _SUFFIXES = {".csv", ".tsv", ".tab"}
 _DELIMITERS = (",", "\t", ";", "|")
+NOT_LOGGED_WITHIN = 20_000  # characters; the words stand in the first rows or nowhere
 BATCH = 10_000  # rows turned into columns at a time
 MAX_COLUMNS = 2_000  # a table of metrics has dozens; a wider one is data
 _WANDB = re.compile(r"^(?P<run>.+) - (?P<key>[^ ].*)$")
@@ -76,7 +78,17 @@ def read(sample: Sample) -> Run:
             )
         )
     rows.fill(run)
+    run.events.extend(_not_logged(sample, text))
     return run
+
+
+def _not_logged(sample: Sample, text: str) -> list[Event]:
+    """The cell that a notebook's table shows where no training loss was logged yet."""
+    head = text[:NOT_LOGGED_WITHIN]
+    at = head.find(NOT_LOGGED)
+    if at < 0:
+        return []
+    return [Event(kind=EVENT_MESSAGE, text=NOT_LOGGED, source=sample.source(line=head.count("\n", 0, at) + 1))]
 
 
 def _batches(lines: Iterator[list[str]], width: int, odd: list[int]) -> Iterator[tuple[int, list[list[str]]]]:
