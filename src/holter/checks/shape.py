@@ -11,6 +11,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 from holter.finding import Evidence
@@ -59,6 +60,7 @@ class Shape:
         low: smallest finite value.
         high: largest finite value.
         noise: typical distance of neighbouring points, as a standard deviation.
+        restarts: indices at which the step number falls.
     """
 
     bins: tuple[Bin, ...]
@@ -72,6 +74,7 @@ class Shape:
     low: float
     high: float
     noise: float
+    restarts: tuple[int, ...] = ()
 
     @property
     def finite(self) -> int:
@@ -97,14 +100,14 @@ def shape(series: Series) -> Shape:
     known = _cache.get(id(series))
     if known is not None and known[0]() is series and known[1] == len(series):
         return known[2]
-    found = _measure(series.values)
+    found = _measure(series)
     key = id(series)
     _cache[key] = (weakref.ref(series, lambda _: _cache.pop(key, None) and None), len(series), found)
     return found
 
 
-def _measure(values: array[float]) -> Shape:
-    count = len(values)
+def _measure(series: Series) -> Shape:
+    values, count = series.values, len(series)
     clean = count > 0 and math.isfinite(sum(values))
     bad = [] if clean else [i for i, v in enumerate(values) if not math.isfinite(v)]
     bins = tuple(_bins(values, clean))
@@ -121,7 +124,14 @@ def _measure(values: array[float]) -> Shape:
         low=min((b.low for b in bins), default=math.nan),
         high=max((b.high for b in bins), default=math.nan),
         noise=_noise(values),
+        restarts=_restarts(list(series.steps)),
     )
+
+
+def _restarts(steps: list[float]) -> tuple[int, ...]:
+    if steps == sorted(steps):
+        return ()
+    return tuple(i for i, (before, now) in enumerate(pairwise(steps), start=1) if now < before)
 
 
 def _bins(values: array[float], clean: bool) -> list[Bin]:

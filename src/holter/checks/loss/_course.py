@@ -88,10 +88,7 @@ def jumps(series: Series, *, ratio: float, nats: float, reach: int = 3) -> list[
 
 def steps_restart(series: Series) -> list[int]:
     """Indices at which the step number falls: the log of another attempt begins."""
-    steps = list(series.steps)
-    if steps == sorted(steps):
-        return []
-    return [i for i, (before, now) in enumerate(pairwise(steps), start=1) if now < before]
+    return list(shape(series).restarts)
 
 
 def last_value(run: Run, name: str) -> float | None:

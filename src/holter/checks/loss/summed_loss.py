@@ -66,7 +66,7 @@ class LossAboveAnyVocabulary(Check):
         times = FRESH_HEAD if row is not None and row.name in STARTS_HIGH else SUMMED
         if found.high >= 1000.0 or found.head < min(times, _summed_at_start(run)) * uniform:
             return
-        stuck = _learnt_nothing(found)
+        stuck, sure = _learnt_nothing(found), count_of(run, "num_labels") is not None
         of = known[1] if known is not None else "ln of the largest vocabulary"
         yield self.finding(
             f"The loss starts at {found.head:.4g}, {found.head / uniform:.2g} times {of} ({uniform:.3g})"
@@ -75,13 +75,14 @@ class LossAboveAnyVocabulary(Check):
             ),
             evidence=[point(loss, 0), point(loss, len(loss) - 1)],
             step=updates_before(loss, 0) or 0,
-            severity=Severity.WARNING if stuck else Severity.NOTE,
+            severity=Severity.WARNING if stuck or sure else Severity.NOTE,
             clues=list(_clues(run, stuck)),
         )
 
     bad = [
         case("a sum that stays", series={"loss": [87.1, 86.9, 86.8, 86.5, 86.0]}),
         case("a sum that falls, a note", series={"loss": [174.0, 140.0, 120.0, 107.0]}),
+        case("many classes, falls", series={"loss": [77.4, 75.8, 63.6, 30.0]}, config={"num_labels": 280}),
         case("known classes", series={"loss": [9.0, 8.9, 9.0, 8.9]}, config={"num_labels": 9}),
     ]
     good = [

@@ -9,7 +9,6 @@ from holter.checks.look import plain
 from holter.checks.symptoms import number
 from holter.run import Run, Series
 
-
 FINE = 10_000
 """Points of a schedule that are looked at: a rate that starts anew stays up for more than a ten-thousandth of a run."""
 

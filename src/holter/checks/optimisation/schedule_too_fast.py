@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import pairwise
 
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.context import count_of
@@ -128,5 +127,4 @@ def _ended_at(rate: Series) -> tuple[int, float] | None:
 
 def _steps_rise(rate: Series) -> bool:
     """Whether the steps only grow, so that the log is of one run and not of several."""
-    steps = list(rate.steps)
-    return steps == sorted(steps) or not any(now < before for before, now in pairwise(steps))
+    return not shape(rate).restarts
