@@ -51,10 +51,16 @@ def raw_bytes(sample: Sample) -> Iterator[bytes]:
         yield b""
         return
     try:
-        with sample.path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view:
-            yield cast(bytes, view)
-    except (OSError, ValueError) as error:
-        raise unreadable(sample.shown, error if isinstance(error, OSError) else OSError(str(error))) from error
+        stream = sample.path.open("rb")
+        with stream:
+            view = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    except ValueError:  # the file has become empty since it was found
+        yield b""
+        return
+    except OSError as error:
+        raise unreadable(sample.shown, error) from error
+    with view:
+        yield cast(bytes, view)
 
 
 @dataclass

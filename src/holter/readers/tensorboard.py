@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator
 from typing import Any
 
 from holter.names import config_name
 from holter.readers.base import CERTAIN, Match, Sample
+from holter.readers.protobuf import fields, signed
 from holter.readers.rows import Rows
 from holter.readers.slices import raw_bytes
 from holter.run import Authority, Gap, Run, Value
@@ -59,7 +59,7 @@ def _event(sample: Sample, message: bytes, number: int, rows: Rows, run: Run) ->
     step, summaries = 0, []
     for field, value in fields(message):
         if field == 2 and isinstance(value, int):
-            step = value if value < 1 << 63 else value - (1 << 64)
+            step = signed(value)
         elif field == 5 and isinstance(value, bytes):
             summaries.append(value)
     for summary in summaries:
@@ -113,40 +113,6 @@ def _settings(sample: Sample, tag: str, text: bytes, run: Run) -> None:
         if name is not None and value is not None and not isinstance(value, dict):
             source = sample.source(key=f"{tag}.{key}")
             run.add_setting(name, Value(value=value, source=source, raw=str(value), authority=Authority.RECORDED))
-
-
-def fields(message: bytes) -> Iterator[tuple[int, int | float | bytes]]:
-    """Fields of a protocol buffer: varints as int, 4 and 8 byte fields as float, the rest as bytes.
-
-    Raises:
-        ValueError: the bytes are not a message.
-    """
-    at = 0
-    while at < len(message):
-        key, at = _varint(message, at)
-        kind = key & 7
-        if kind == 0:
-            number, at = _varint(message, at)
-            yield key >> 3, number
-            continue
-        size, at = _varint(message, at) if kind == 2 else ({1: 8, 5: 4}.get(kind, -1), at)
-        if size < 0 or at + size > len(message):
-            raise ValueError(f"wire type {kind} at byte {at}")
-        piece = message[at : at + size]
-        at += size
-        yield key >> 3, piece if kind == 2 else struct.unpack("<d" if kind == 1 else "<f", piece)[0]
-
-
-def _varint(message: bytes, at: int) -> tuple[int, int]:
-    number = shift = 0
-    while at < len(message) and shift < 70:
-        byte = message[at]
-        at += 1
-        number |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return number, at
-        shift += 7
-    raise ValueError(f"unfinished number at byte {at}")
 
 
 def _length(data: bytes, at: int) -> int | None:
