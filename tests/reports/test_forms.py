@@ -127,7 +127,7 @@ def test_an_open_cause_gets_no_fix():
     for form in reports.PAGES:
         got = rendered(open_cause, form)
         assert "Train in bf16" in rendered(make_fault(), form)
-        assert "Train in bf16" not in got and "After the fix" not in got
+        assert "Train in bf16" not in got and "Expected after the fix" not in got
 
 
 def test_a_reason_shared_by_several_causes_is_given_once():
@@ -186,6 +186,8 @@ def test_further_sections_are_in_every_page():
     )
     for form in reports.PAGES:
         got = rendered(make_healthy(), form, sections=(trials,))
-        assert "Trials" in got and "fp16=false" in got and "+ fp16: false" in got
+        assert "Trials" in got and "fp16=false" in got and "+ fp16: false" in got and "H1" in got
         assert got.index("Trials") < got.index("What was looked at")
-    assert "<warmup>" not in rendered(make_healthy(), "html", sections=(trials,))
+    page = rendered(make_healthy(), "html", sections=(trials,))
+    assert "<warmup>" not in page
+    assert '<span class="removed">- fp16: true</span>\n<span class="added">+ fp16: false</span>' in page

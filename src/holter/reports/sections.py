@@ -137,7 +137,9 @@ def edits(found: Fix) -> tuple[Edit, ...]:
 def expect(diagnosis: Diagnosis) -> Section:
     """What the run looks like once it is fixed."""
     text = diagnosis.causes[0].expect if _named_fix(diagnosis) is not None else ""
-    return Section(key="expect", title="After the fix", blocks=(Paragraph(text=sentence(text)),) if text else ())
+    return Section(
+        key="expect", title="Expected after the fix", blocks=(Paragraph(text=sentence(text)),) if text else ()
+    )
 
 
 def next_steps(diagnosis: Diagnosis) -> Section:
