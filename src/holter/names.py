@@ -85,7 +85,7 @@ NEVER_BARE = frozenset(_NEVER_BARE_WORDS.split())
 
 _OWN_WORDS = """
 training train trainer training_args training_arguments args arguments params parameters hyperparameters hparams
-config cfg finetune finetuning fine_tuning sft solver experiment run
+config cfg base defaults common finetune finetuning fine_tuning sft solver experiment run
 """
 OWN = frozenset(_OWN_WORDS.split())
 """Parents that hold settings of the run itself: ``training.seed`` is its seed."""

@@ -48,7 +48,9 @@ _SCHEDULES = {
     "linearlr": "linear",
 }
 _DTYPE_SETTINGS = frozenset({"torch_dtype", "bnb_4bit_compute_dtype"})
-_TEXTS = frozenset({"target_modules", "modules_to_save", "architectures", "layers_to_transform", "cuda_visible_devices"})
+_TEXTS = frozenset(
+    {"target_modules", "modules_to_save", "architectures", "layers_to_transform", "cuda_visible_devices"}
+)
 _NO_IS_A_WORD = frozenset({"eval_strategy", "save_strategy", "logging_strategy", "mixed_precision"})
 _NONE_IS_A_WORD = frozenset({"bias"})
 _ADAPTERS = {"full": "none", "freeze": "none", "false": "none", "": "none"}
@@ -168,6 +170,9 @@ def add(run: Run, key: str, value: Any, *, template: Value, tool: str | None = N
     """
     name = config_name(key, tool) or key
     value = normalise(name, value)
+    if is_reference(value):
+        run.add_setting(name, replace(template, value=value))
+        return name
     if _wants_number(name) and isinstance(value, (str, list, dict)):
         bound = bounded(value, whole=_is_count(name)) if isinstance(value, str) else None
         if bound is None:
@@ -178,6 +183,11 @@ def add(run: Run, key: str, value: Any, *, template: Value, tool: str | None = N
     for other, follows in derived(name, value):
         run.add_setting(other, replace(template, value=follows))
     return name
+
+
+def is_reference(value: Any) -> bool:
+    """Whether a value names another one (``${globals.lr}``), which is known once all files are read."""
+    return isinstance(value, str) and "${" in value
 
 
 def _wants_number(name: str) -> bool:

@@ -295,7 +295,7 @@ class TestToml:
 
 class TestVersions:
     def test_only_exact_pins_are_versions(self, tmp_path):
-        text = "# comment\ntransformers==4.57.1\ntorch>=2.1\npeft[x]==0.15.0 ; python_version > '3'\n-r o.txt\naccelerate\n"
+        text = "# comment\ntransformers==4.57.1\ntorch>=2.1\npeft[x]==0.15.0 ; python_version > '3'\n-r o.txt\nx\n"
         run = one(tmp_path, "requirements.txt", text)
         assert [run.get(f"versions.{p}") for p in ("transformers", "torch", "peft")] == ["4.57.1", None, "0.15.0"]
         assert run.fact("requires.torch").value == ">=2.1"

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from holter.names import meaning_of
 from holter.readers.tree import MAX_VALUES, Node
 from holter.run import Run, Value
+from holter.values import add, is_reference
 
 MAX_CHAIN = 8  # references to references; people write one or two
 
@@ -102,19 +104,28 @@ def resolve_run(run: Run) -> None:
     known: dict[str, Any] = {}
     for values in run.config.values():
         for value in values:
-            if value.source.key and not (isinstance(value.value, str) and "${" in value.value):
+            if value.source.key and not is_reference(value.value):
                 known.setdefault(value.source.key, value.value)
 
     def lookup(key: str) -> Any:
         return known.get(key, MISSING)
 
-    for name, values in run.config.items():
-        for at, value in enumerate(values):
-            if isinstance(value.value, str) and "${" in value.value:
-                values[at] = _resolved(name, value, lookup)
+    for name in list(run.config):
+        waiting = [value for value in run.config[name] if is_reference(value.value)]
+        if waiting:
+            _settle(run, name, waiting, lookup)
 
 
-def _resolved(name: str, value: Value, lookup: Lookup) -> Value:
-    from holter.values import normalise
-
-    return replace(value, value=normalise(name, resolve(value.value, lookup)))
+def _settle(run: Run, name: str, waiting: list[Value], lookup: Lookup) -> None:
+    """Take out the values that are references and add them again, resolved or, where they are not, as text."""
+    kept = [value for value in run.config.pop(name) if not is_reference(value.value)]
+    for value in kept:
+        run.add_setting(name, value)
+    for value in waiting:
+        found = resolve(value.value, lookup)
+        if not is_reference(found):
+            add(run, name, found, template=value)
+        elif meaning_of(name) is None:
+            run.add_setting(name, value)
+        else:
+            run.add_fact(name, value)
