@@ -1,0 +1,65 @@
+"""From the files of a small broken run, the checks on words, settings, code and facts point to its cause."""
+
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from holter.checks.engine import run_checks
+from holter.checks.registry import CHECKS, load
+from holter.finding import Outcome
+from holter.readers import read
+
+FAULTS = YAML(typ="safe").load(Path(__file__).with_name("faults.yaml"))
+FAMILIES = ("CFG", "DAT", "TOK", "LAB", "MOD", "DIS", "EVL", "SYS")
+LEAST_BITS = 1.5
+
+
+def _bits(folder):
+    results = run_checks(read([Path(folder)]), [load(code) for code in sorted(CHECKS) if code.startswith(FAMILIES)])
+    assert not results.of(Outcome.CRASHED)
+    bits = {}
+    for finding in results.findings:
+        for clue in finding.clues:
+            bits[clue.cause] = max(bits.get(clue.cause, clue.bits), clue.bits)
+    return bits
+
+
+@pytest.mark.parametrize(
+    "fault", [pytest.param(fault, id=f"{index}-{fault['labels'][0]}") for index, fault in enumerate(FAULTS)]
+)
+def test_the_cause_gets_the_most_bits(fault, tmp_path):
+    labels, files = fault["labels"], fault["files"]
+    for name, text in files.items():
+        tmp_path.joinpath(name).write_text(text, encoding="utf-8")
+    bits = _bits(tmp_path)
+    mine = max((bits.get(label, 0.0) for label in labels), default=0.0)
+    others = {cause: amount for cause, amount in bits.items() if cause not in labels}
+    assert mine >= LEAST_BITS, bits
+    assert mine > max(others.values(), default=0.0), bits
+
+
+HEALTHY = {
+    "train.py": (
+        "tokenizer = AutoTokenizer.from_pretrained('x')\n"
+        "model = AutoModelForSequenceClassification.from_pretrained('x', num_labels=3)\n"
+        "args = TrainingArguments(output_dir='o', learning_rate=2e-5, bf16=True, warmup_ratio=0.1)\n"
+        "trainer = Trainer(model=model, args=args, train_dataset=d['train'], eval_dataset=d['test'])\n"
+        "trainer.train()\n"
+    ),
+    "log.txt": (
+        "Some weights of BertForSequenceClassification were not initialized from the model checkpoint at x and are "
+        "newly initialized: ['classifier.bias', 'classifier.weight']\n"
+        "UserWarning: Detected call of `lr_scheduler.step()` before `optimizer.step()`.\n"
+        "{'loss': 1.0812, 'grad_norm': 3.1, 'learning_rate': 1e-05, 'epoch': 0.5}\n"
+        "{'loss': 0.7011, 'grad_norm': 2.9, 'learning_rate': 2e-05, 'epoch': 1.0}\n"
+        "{'eval_loss': 0.6402, 'eval_accuracy': 0.74, 'epoch': 1.0}\n"
+    ),
+}
+
+
+def test_a_healthy_script_and_log_give_no_warning(tmp_path):
+    for name, text in HEALTHY.items():
+        tmp_path.joinpath(name).write_text(text, encoding="utf-8")
+    results = run_checks(read([tmp_path]), [load(code) for code in sorted(CHECKS) if code.startswith(FAMILIES)])
+    assert [f for f in results.findings if f.severity.word != "note"] == []
