@@ -27,6 +27,9 @@ IDENTITY = frozenset(
 )
 """What a proposal leaves alone: it changes settings, not what is trained."""
 
+_PLAIN_ENOUGH = frozenset({"seed", "optimizer", "scheduler", "epochs", "eps", "pad_token_id", "eos_token_id"})
+"""General words that mean a setting even in a sentence's place; ``precision`` there is more often a metric."""
+
 _KEY = r"[A-Za-z_][\w.\-]{0,60}"
 _INLINE = re.compile(rf"`\s*({_KEY})\s*(?::\s*(?:bool|int|float|str)\s*=|[:=])\s*(?:&\w+\s+)?([^`]{{1,80}}?)\s*`")
 _ARROW = re.compile(rf"`?({_KEY})`?\s*[:=]\s*`?([^\s`→]+)`?\s*(?:→|->|=>)\s*\**`?([^\s`*,;]+)`?\**")
@@ -41,6 +44,11 @@ _VERSION = re.compile(
 _PRECISION = re.compile(
     r"\b(?:using|used|trained (?:in|with)|running (?:in|with)|hard-?coded)\s+(fp16|bf16|fp32|float16|bfloat16)\b", re.I
 )
+_FINE_TUNED = re.compile(r"\bfine-tuned version of \[([\w.\-]+/[\w.\-]+|[\w.\-]+)\]\(")
+_CARD_OPTIMIZER = re.compile(
+    r"^- optimizer: (?:Use )?(?:OptimizerNames\.)?(\w+) with betas=\(([\d.]+),\s*([\d.]+)\) and epsilon=([\d.e\-]+)"
+)
+_CARD_AMP = re.compile(r"^- mixed_precision_training: (?:Native AMP|Apex.*)$")  # written for fp16 only, not for bf16
 _FILE = re.compile(r"[\w\-./]+\.(?:py|ipynb|ya?ml|json|sh|toml)")
 _CITED = re.compile(r"\(([\w\-./]+\.(?:py|ipynb|ya?ml|json|sh|toml))(?::(\d+)(?:-\d+)?)?[^)]*\)")
 _SIMPLE = re.compile(r"[-+]?[\d.][\w.\-+]*|true|false|none|null|no|yes|\[[^\]]*\]|\"[^\"]*\"|'[^']*'|[\w./\-]+", re.I)
@@ -55,6 +63,8 @@ def add_line(run: Run, block: Block, place: Source, role: Role) -> None:
     if match := _VERSION.match(line):
         package = match.group(1).lower().replace("pytorch", "torch")
         run.add_setting(f"versions.{package}", _value(match.group(2), place, line.strip()))
+        return
+    if _add_card_line(run, line, place):
         return
     if (match := _PRECISION.search(line)) and role is not Role.PROPOSED:
         add(run, "precision", match.group(1).lower(), template=_value(None, place, match.group()))
@@ -74,13 +84,29 @@ def add_line(run: Run, block: Block, place: Source, role: Role) -> None:
             state(run, match.group(1), value, at, role)
 
 
+def _add_card_line(run: Run, line: str, place: Source) -> bool:
+    """Add what only the model cards that the Trainer writes put into words; whether it was such a line."""
+    if match := _FINE_TUNED.search(line):
+        put(run, "model_name_or_path", match.group(1), _value(None, place, match.group()), Role.RAN)
+        return True
+    if match := _CARD_OPTIMIZER.match(line):
+        for key, text in zip(("optim", "adam_beta1", "adam_beta2", "adam_epsilon"), match.groups(), strict=True):
+            if text is not None:
+                put(run, key, text, _value(None, place, text), Role.RAN)
+        return True
+    if match := _CARD_AMP.match(line):
+        put(run, "fp16", True, _value(None, place, match.group().strip()), Role.RAN)
+        return True
+    return False
+
+
 def _cited_place(place: Source, cited: re.Match[str]) -> Source:
     line = f":{place.line}" if place.line else ""
     return Source(file=cited.group(1), line=int(cited.group(2)) if cited.group(2) else None, key=f"{place.file}{line}")
 
 
 def _is_setting(key: str) -> bool:
-    return config_name(key) is not None and normal(key) not in NEVER_BARE
+    return config_name(key) is not None and (normal(key) in _PLAIN_ENOUGH or normal(key) not in NEVER_BARE)
 
 
 def state(run: Run, key: str, text: str, place: Source, role: Role) -> None:
