@@ -6,6 +6,8 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from sample_diagnosis import SECRET, make_fault, make_healthy, make_run, make_undetermined
 
@@ -114,6 +116,18 @@ def test_healthy_is_short():
     assert "Fix" not in got and "Symptoms" not in got
 
 
+def test_a_log_without_numbers_is_not_silently_healthy(tmp_path):
+    import holter
+
+    (tmp_path / "train.log").write_text("hello world\n", encoding="utf-8")
+    run = holter.read([tmp_path])
+    stream = io.StringIO()
+    reports.write(holter.diagnose(run), run, "text", stream)
+    assert "No logged numbers were found" in stream.getvalue()
+    reports.write(holter.diagnose(run), run, "json", stream := io.StringIO())
+    assert "No logged numbers were found" in json.loads(stream.getvalue())["notes"][0]
+
+
 def test_undetermined_puts_the_measurement_first():
     got = rendered(make_undetermined(), "text")
     assert got.index("To settle it") < got.index("Symptoms") < got.index("What was looked at")
@@ -165,6 +179,25 @@ def test_json_survives_what_utf8_cannot_hold():
     reports.write(broken, make_run(), "json", stream)
     stream.seek(0)
     assert json.load(stream)["notes"] == ["half a pair \\ud83d and 世界 😀"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.text(max_size=200))
+def test_any_text_can_be_reported(text):
+    from dataclasses import replace
+
+    from holter.finding import Evidence
+    from holter.run import Source
+
+    evidence = Evidence(text=text, source=Source(file=text, key=text), value={text: [text, float("nan"), 10**40]})
+    whole = make_fault()
+    causes = (replace(whole.causes[0], explanation=text, evidence=(evidence,)),)
+    strange = replace(whole, causes=causes, notes=(text,), excluded=(Excluded(cause=text, reason=text),))
+    for form in reports.FORMS:
+        got = rendered(strange, form)
+        got.encode("utf-8")
+        if form in reports.DATA:
+            json.loads(got)
 
 
 def test_unknown_form():

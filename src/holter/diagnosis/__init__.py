@@ -9,7 +9,7 @@ from holter.checks.engine import CheckResults, run_checks
 from holter.checks.registry import all_checks
 from holter.diagnosis.causes import CAUSES, same_cause
 from holter.diagnosis.confidence import confidences
-from holter.diagnosis.consequences import consequences
+from holter.diagnosis.consequences import consequences, explained_away
 from holter.diagnosis.contrary import by_contrary
 from holter.diagnosis.exclude import by_stage, first_symptom
 from holter.diagnosis.remedy import remedy
@@ -47,6 +47,7 @@ def judge(run: Run, results: CheckResults) -> Diagnosis:
         skipped=tuple(_skipped(results)),
         gaps=tuple(run.gaps),
         inputs=tuple(run.inputs),
+        notes=_remarks(run),
     )
     if all(f.severity < Severity.WARNING for f in findings):
         return healthy
@@ -63,13 +64,21 @@ def judge(run: Run, results: CheckResults) -> Diagnosis:
     )
 
 
+def _remarks(run: Run) -> tuple[str, ...]:
+    """What the reader has to know of the input, whatever the verdict: a silent log must not pass for a good one."""
+    if any(len(series) for series in run.series.values()) or run.facts or run.variants:
+        return ()
+    return ("No logged numbers were found, so the training itself could not be judged.",)
+
+
 def scores_and_exclusions(run: Run, findings: Sequence[Finding]) -> tuple[dict[str, Score], dict[str, str]]:
     """Label -> weight, and label -> reason for those ruled out (and for suspects that nothing speaks for)."""
     scores = weigh(findings)
     symptom = first_symptom(findings)
     wondered = suspects(run, symptom)
     spoken_for = {label for label in scores if scores[label].supporting}
-    return scores, by_contrary(run, spoken_for | wondered) | by_stage(run, scores, symptom, wondered)
+    by_order = by_stage(run, scores, symptom, wondered)
+    return scores, by_contrary(run, spoken_for | wondered) | by_order | explained_away(run, scores)
 
 
 def _ranked(run: Run, scores: Mapping[str, Score], excluded: Mapping[str, str]) -> list[RankedCause]:

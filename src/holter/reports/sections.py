@@ -26,7 +26,8 @@ def symptoms(diagnosis: Diagnosis) -> Section:
 def notes(diagnosis: Diagnosis) -> Section:
     """Findings that are no fault, and remarks of the diagnosis."""
     found = _findings("notes", "Worth knowing", [f for f in diagnosis.findings if f.severity < Severity.WARNING])
-    remarks = tuple(Item(text=sentence(clip(text))) for text in diagnosis.notes)
+    told = diagnosis.verdict is Verdict.HEALTHY  # right below the headline, where nothing else stands
+    remarks = tuple(Item(text=sentence(clip(text))) for text in (() if told else diagnosis.notes))
     return Section(key="notes", title=found.title, blocks=(*found.blocks, *_items(remarks)))
 
 

@@ -88,7 +88,7 @@ def _summary(diagnosis: Diagnosis) -> tuple[str, ...]:
     if diagnosis.verdict is Verdict.UNDETERMINED and diagnosis.causes:
         first = diagnosis.causes[0]
         return (f"Closest so far: {first.cause}, {certainty(first.confidence)}.",)
-    return ()
+    return tuple(sentence(text) for text in diagnosis.notes) if diagnosis.verdict is Verdict.HEALTHY else ()
 
 
 def _is_silent(diagnosis: Diagnosis) -> bool:
