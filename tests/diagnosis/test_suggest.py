@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from stub_findings import finding
 
-from holter.diagnosis.consequences import consequences
+from holter.diagnosis.consequences import consequences, explained_away
 from holter.diagnosis.remedy import remedy
 from holter.diagnosis.result import RankedCause
 from holter.diagnosis.suggest import MOST_SUGGESTIONS, suggest
@@ -75,3 +75,12 @@ def test_suspects_are_those_a_reader_would_have() -> None:
     assert suspects(written, None) == {"warmup-missing", "grad-clip-disabled", "grad-clip-too-strict"}
     assert "padding-multiple" in suspects(Run(), finding(step=0))
     assert suspects(Run(), finding(step=90)) == set()
+
+
+def test_a_rate_of_zero_is_explained_by_skipped_steps_only() -> None:
+    overflow, rate = Clue(cause="fp16-overflow", bits=5), Clue(cause="lr-zero", bits=8)
+    skipped = make_run(series={"loss": [0.0], "grad_norm": [NAN], "learning_rate": [0.0]})
+    stepping = make_run(series={"loss": [2.0], "grad_norm": [1.0], "learning_rate": [0.0]})
+    both, alone = weigh([finding(overflow, rate)]), weigh([finding(rate)])
+    assert "follows from skipped steps" in explained_away(skipped, both)["lr-zero"]
+    assert explained_away(stepping, both) == {} == explained_away(skipped, alone)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
-from holter.run import Run, Series
+from holter.diagnosis.weigh import Score
+from holter.run import EVENT_OVERFLOW, Run, Series
 
 SKIPPING = ("fp16-overflow", "loss-scale-exhausted", "fp16-weights-with-amp")
 """Causes that make a gradient scaler skip the optimizer step."""
@@ -31,6 +32,28 @@ TEXT_METRICS = ("eval_bleu", "eval_chrf", "eval_chrf++", "eval_rouge1", "eval_ro
 def consequences(label: str, run: Run) -> tuple[str, ...]:
     """Sentences on what follows from the cause in this run."""
     return tuple(sentence for rule in _RULES if (sentence := rule(label, run)))
+
+
+def explained_away(run: Run, scores: Mapping[str, Score]) -> dict[str, str]:
+    """Label -> reason, for causes whose symptom follows from another cause that something speaks for.
+
+    A learning rate of 0.0 is a cause of its own only where steps are taken. Where the scaler skips them, since
+    gradients are not finite, the schedule stands still.
+    """
+    zero = _first(run.series.get("learning_rate"), lambda v: v == 0.0)
+    skipping = [label for label in SKIPPING if label in scores and scores[label].supporting]
+    skipped = run.events_of(EVENT_OVERFLOW) or _nonfinite(run, "grad_norm", "loss") or _scale_falls(run)
+    if zero is None or not skipping or not skipped:
+        return {}
+    return {
+        "lr-zero": f"the learning rate of 0.0 ({zero}) follows from skipped steps: the schedule does not advance while "
+        "gradients are not finite"
+    }
+
+
+def _scale_falls(run: Run) -> bool:
+    scale = run.series.get("loss_scale")
+    return scale is not None and len(scale) > 1 and scale[len(scale) - 1] < scale[0]
 
 
 def _zero_loss(label: str, run: Run) -> str | None:
