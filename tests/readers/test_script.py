@@ -166,6 +166,22 @@ def step(tmp_path, divide="", unscale="scaler.unscale_(optimizer)", zero="optimi
     return {name.removeprefix("training_step."): found[0].value for name, found in run.facts.items()}
 
 
+def test_secrets_in_source_are_not_kept(tmp_path):
+    token = "hf_" + "aB3" * 8
+    text = f"""
+        login(token="plainsecret")
+        key = "{token}"
+        os.environ["WANDB_API_KEY"] = "anothersecret"
+        push(repo, config={{"hub_token": "thirdsecret"}})  # password: fourthsecret
+        url = make("https://me:fifthsecret@host/x")
+        pad_token = "<pad>"
+    """
+    shown = repr(script(tmp_path, text))
+    assert not any(secret in shown for secret in (token, "plainsecret", "anothersecret", "thirdsecret"))
+    assert not any(secret in shown for secret in ("fourthsecret", "fifthsecret"))
+    assert "<pad>" in shown
+
+
 class TestTrainingStep:
     def test_a_sound_step(self, tmp_path):
         facts = step(tmp_path, divide=" / accumulation_steps")

@@ -12,6 +12,7 @@ from holter.readers.source.tokens import add_token_facts
 from holter.readers.source.training_step import add_facts
 from holter.readers.source.walk import Walker, bound_once
 from holter.run import Authority, Code, Gap, Run, Source
+from holter.secrets import mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ def _scan_part(run: Run, part: Part, parsed: Parsed, walker: Walker, authority: 
         source=replace(part.source, line=part.offset + 1 if part.offset else None),
         calls=tuple(walker.calls),
         assignments=tuple(walker.assignments),
-        comments=tuple(comment for _, comment in noted),
+        comments=tuple(mask(comment) for _, comment in noted),
     )
     run.code.append(code)
     add_settings(run, walker, code, authority)

@@ -9,6 +9,7 @@ from typing import Any
 
 from holter.readers.source.plain import FIELD, Unknown, constant, dotted, plain, text_of
 from holter.run import Assignment, Call, Expression, Source
+from holter.secrets import mask_source
 
 RETURNED = "return"
 """Target of the `Assignment` that holds what a function returns."""
@@ -156,7 +157,7 @@ class Walker:
         self.assignments.append(
             Assignment(
                 target=target,
-                value=value,
+                value=mask_source(target.strip("']").rsplit("'", 1)[-1], value),
                 source=self._place(node),
                 scope=at.scope,
                 loop_depth=at.loop_depth,
@@ -185,8 +186,8 @@ class Walker:
         self.calls.append(
             Call(
                 name=dotted(node.func),
-                args=tuple(plain(argument, self.names) for argument in node.args),
-                kwargs=kwargs,
+                args=tuple(mask_source("", plain(argument, self.names)) for argument in node.args),
+                kwargs={name: mask_source(name, value) for name, value in kwargs.items()},
                 source=self._place(node),
                 scope=at.scope,
                 loop_depth=at.loop_depth,
