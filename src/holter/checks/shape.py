@@ -9,13 +9,13 @@ import math
 import weakref
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
 from holter.finding import Evidence
-from holter.run import Series
+from holter.run import Run, Series, Value
 
 MAX_BINS = 100
 """Stretches of a series: enough to see a twentieth of a run, few enough that each holds several points."""
@@ -179,6 +179,32 @@ def point(series: Series, index: int, note: str = "") -> Evidence:
     at = f" at step {step}" if step is not None else "" if epoch is None else f" at epoch {epoch:g}"
     text = f"{series.name} is {value:.6g}{at}" + (f", {note}" if note else "")
     return Evidence(text=text, source=series.place(index), step=step, value=value)
+
+
+def tabled(run: Run, *names: str) -> Series | None:
+    """A quantity as a series: logged, or from a table whose rows are the epochs or steps of one run."""
+    for name in names:
+        if name in run.series:
+            return run.series[name]
+    return next((found for name in names if (found := _from_rows(run.variants, name)) is not None), None)
+
+
+def _from_rows(rows: Sequence[Mapping[str, Value]], name: str) -> Series | None:
+    kept = [row for row in rows if name in row and ("epoch" in row or "step" in row)]
+    if len(kept) < 2 or len(kept) < len(rows):
+        return None
+    series = Series(name=name, source=kept[0][name].source)
+    for row in kept:
+        value, step, epoch = (_plain_number(row.get(key)) for key in (name, "step", "epoch"))
+        place = row[name].source.line
+        series.append(value, step=step, epoch=epoch, line=place or 0)
+    rising = all(a < b for a, b in pairwise(series.epochs if "epoch" in kept[0] else series.steps))
+    return series if rising else None
+
+
+def _plain_number(cell: Value | None) -> float:
+    value = cell.value if cell is not None else None
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
 
 
 def where(series: Series, wanted: Callable[[float], bool]) -> int | None:

@@ -40,6 +40,9 @@ MOST_CLASSES = 3
 """Without num_labels only the chance levels of two and three classes are recognised, 0.693 and 1.099. More levels would
 lie so close together that the flat loss of any language model would match one."""
 
+UNSURE_POINTS = 20
+"""Log lines that are needed where nothing says that classes are predicted."""
+
 STEADY = 0.015
 """Noise against the level. A constant answer gives nearly the same mean loss at each line; the losses of a language
 model that happen to lie at such a level scatter more."""
@@ -83,7 +86,7 @@ class LossStaysAtChance(Check):
             return
         moved = found.head - found.tail > FLAT * found.head or _evaluation_learns(run, classes)
         level = math.log(classes)
-        sure = _classifies(run) or found.noise < STEADY * level
+        sure = _classifies(run) or (found.noise < STEADY * level and len(loss) >= UNSURE_POINTS)
         length = f"{loss.steps[-1]:.0f} updates" if loss.steps[-1] > 0 else f"{len(loss)} points"
         span = f"{found.head:.3f} to {found.tail:.3f}"
         yield self.finding(
@@ -128,6 +131,8 @@ def _chance(run: Run, found: Shape) -> int | None:
 def _long_enough(loss: Series) -> bool:
     """Enough updates in enough lines, or enough epochs where the source gives no steps."""
     updates, passes = loss.steps[-1], loss.epochs[-1]
+    if len(loss) >= MIN_POINTS:
+        updates -= loss.steps[0]
     if updates > 0:
         coarse = len(loss) >= MIN_POINTS or updates / len(loss) >= COARSE_WINDOW
         return updates >= ENOUGH_STEPS and coarse

@@ -59,8 +59,11 @@ class OneAnswerForEverything(Check):
     def detect(self, run: Run) -> Iterator[Finding]:
         if broken(run) is not None or _learns(run):
             return
-        for name, series in sorted(run.series.items()):
-            if not _is_score(name) or not _stuck(name, series):
+        scores = {name: series for name, series in sorted(run.series.items()) if _is_score(name)}
+        if any(shape(series).low < shape(series).high for series in scores.values()):
+            return
+        for name, series in scores.items():
+            if not _stuck(name, series):
                 continue
             yield self.finding(
                 f"{name} is exactly {series[0]:g} at all {len(series)} evaluations: one answer for every input",
@@ -76,6 +79,10 @@ class OneAnswerForEverything(Check):
     good = [
         case("it moves", series={"eval_loss": [0.9, 0.8, 0.7], "eval_accuracy": [0.60, 0.61, 0.60]}),
         case("at its best", series={"eval_loss": [0.1, 0.05, 0.01], "eval_accuracy": [1.0, 1.0, 1.0]}),
+        case(
+            "another score moves",
+            series={"eval_loss": [0.9, 0.9, 0.9], "eval_accuracy": [0.6, 0.6, 0.6], "eval_f1": [0.40, 0.45, 0.43]},
+        ),
         case("converged", series={"eval_loss": [0.5, 0.2, 0.1, 0.09], "eval_accuracy": [0.96, 0.96, 0.96, 0.96]}),
         case("two evaluations", series={"eval_loss": [0.9, 0.8], "eval_accuracy": [0.60, 0.60]}),
         case("a BLEU of zero", series={"eval_loss": [0.9, 0.8], "eval_bleu": [0.0, 0.0]}),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.context import has_plain_loss
 from holter.checks.look import known, plain
-from holter.checks.shape import point, shape
+from holter.checks.shape import point, shape, tabled
 from holter.checks.symptoms import number
 from holter.finding import Finding, Severity
 from holter.run import Run
@@ -52,12 +52,14 @@ class EvaluationLossRises(Check):
     severity = Severity.WARNING
     stage = Stage.EVAL
     factor = "num_train_epochs"
-    needs = Needs(series={"eval_loss": FEW_POINTS})
+    needs = Needs(any_of=(("eval_loss",), ("variants",)))
 
     def detect(self, run: Run) -> Iterator[Finding]:
-        held_out, loss = run.series["eval_loss"], run.series.get("loss")
+        held_out, loss = tabled(run, "eval_loss"), tabled(run, "loss", "train_loss")
+        if held_out is None or len(held_out) < FEW_POINTS or not has_plain_loss(run):
+            return
         found = shape(held_out)
-        if not has_plain_loss(run) or found.nonfinite or found.low <= 0.0:
+        if found.nonfinite or found.low <= 0.0:
             return
         best = min(range(len(held_out)), key=lambda i: held_out[i])
         last = len(held_out) - 1
@@ -89,11 +91,20 @@ class EvaluationLossRises(Check):
 
     bad = [
         case("twice the best", series={"loss": [1.0, 0.4, 0.1, 0.02], "eval_loss": [0.9, 0.8, 1.3, 1.7]}),
+        case(
+            "a table by epoch",
+            variants=[
+                {"epoch": 1, "train_loss": 1.0, "eval_loss": 0.9},
+                {"epoch": 2, "train_loss": 0.4, "eval_loss": 1.2},
+                {"epoch": 3, "train_loss": 0.1, "eval_loss": 1.6},
+            ],
+        ),
         case("a third, noted", series={"loss": [0.3, 0.1, 0.01, 0.001], "eval_loss": [0.32, 0.36, 0.40, 0.42]}),
     ]
     good = [
         case("levels out", series={"loss": [1.0, 0.4, 0.3, 0.25], "eval_loss": [0.9, 0.8, 0.79, 0.80]}),
+        case("two evaluations", series={"loss": [1.0, 0.1], "eval_loss": [0.9, 1.7]}),
         case("one bad evaluation", series={"loss": [1.0, 0.6, 0.5, 0.4], "eval_loss": [0.73, 0.95, 0.70, 0.56]}),
         case("training diverges too", series={"loss": [1.0, 2.0, 3.0, 4.0], "eval_loss": [0.9, 1.5, 2.5, 3.0]}),
     ]
-    not_enough = [case("two evaluations", series={"loss": [1.0, 0.1], "eval_loss": [0.9, 1.7]})]
+    not_enough = [case("never evaluated", series={"loss": [1.0, 0.1]})]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.shape import Shape, point, shape, updates_before
+from holter.checks.symptoms import always_zero
 from holter.finding import Evidence, Finding, Severity
 from holter.run import Run, Series
 from holter.stages import Stage
@@ -61,6 +62,7 @@ class RewardsEqualWithinGroups(Check):
 
     bad = [
         case("no spread", series={"loss": [0.0], "grad_norm": [0.0], "reward_std": [0.0], "reward": [3.0]}),
+        case("written down", facts={"reward_std": 0.0}),
         case("the share says so", series={"frac_reward_zero_std": [1.0, 1.0, 1.0]}),
     ]
     good = [
@@ -76,6 +78,8 @@ def _without_spread(run: Run) -> list[Evidence]:
     found: list[Evidence] = []
     if spread is not None and _mostly_zero(shape(spread), spread):
         found.append(point(spread, 0))
+    if spread is None and (written := always_zero(run, "reward_std", "rewards_std")) is not None:
+        found.append(written)
     if share is not None and shape(share).bins and shape(share).head >= MOST and shape(share).tail >= MOST:
         found.append(point(share, 0))
     return found

@@ -16,6 +16,9 @@ from holter.run import Run
 RISE_RATIO = 2.0
 """A loss that doubled against its best level before it broke was diverging; ordinary noise of a mean stays below."""
 
+OVERFLOW_RATIO = 100.0
+"""A divergence multiplies the loss by a few, up to the uniform guess; beyond a hundred it is arithmetic."""
+
 FP16_BITS = {Fp16Record.OVERFLOWS: 6.0, Fp16Record.FRAGILE: 4.5, Fp16Record.WORKS: 2.0}
 """With fp16 on: a family whose overflow is documented all but settles it; one that trains in fp16 hardly helps."""
 
@@ -81,7 +84,7 @@ def rise_before_break(run: Run) -> float | None:
     if len(before) < 2 or min(before[:-1]) <= 0.0:
         return None
     ratio = before[-1] / min(before[:-1])
-    return ratio if ratio >= RISE_RATIO else None
+    return ratio if RISE_RATIO <= ratio < OVERFLOW_RATIO else None
 
 
 def starts_broken(run: Run) -> bool:

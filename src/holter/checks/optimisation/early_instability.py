@@ -23,8 +23,14 @@ RISE = 1.5
 RISE_NATS = 0.5
 """Nats; below it a rise is the noise of small losses."""
 
+OUT_OF_NOISE = 3.0
+"""Standard deviations of neighbouring points."""
+
 SHORT_WARMUP = 0.005
 """Share of the run, or 5 updates where its length is not known: shorter is no warmup."""
+
+AFTER = 3
+"""Points after the highest one; fewer cannot show whether it goes back."""
 
 LATE = 0.3
 """Share of the log by whose end the rise must not have gone, so that it is damage and not a bump."""
@@ -69,6 +75,7 @@ class UnstableWithoutWarmup(Check):
             f"The loss rises from {loss[0]:.4g} to {loss[top]:.4g} in the first updates, at full rate without warmup",
             evidence=[without, point(loss, 0), point(loss, top)],
             step=updates_before(loss, top),
+            severity=Severity.WARNING if stays else Severity.NOTE,
             clues=clues("it rises at once at the full rate", warmup_missing=4.0, lr_too_high=3.0 if stays else 2.0),
         )
 
@@ -116,7 +123,7 @@ def _early_top(loss: Series) -> int | None:
         return None
     top = max(early, key=lambda i: loss[i])
     high = loss[top]
-    if high < RISE * first or high - first < RISE_NATS:
+    if high < RISE * first or high - first < max(RISE_NATS, OUT_OF_NOISE * shape(loss).noise):
         return None
     after = [v for v in loss.values[top : top + max(3, int(LATE * len(loss)))] if math.isfinite(v)]
-    return top if min(after) > first else None
+    return top if len(after) > AFTER and min(after) > first else None
