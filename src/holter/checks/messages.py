@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, ClassVar
 
 from holter.checks.base import Check, Needs, clues
+from holter.checks.symptoms import TRAIN_LOSSES, broken, finite
 from holter.finding import Clue, Evidence, Finding, Fix, Severity
 from holter.run import EVENT_ERROR, EVENT_LOAD, EVENT_MESSAGE, EVENT_WARNING, Event, Run, Source
 
@@ -16,6 +19,12 @@ QUOTE_LENGTH = 160
 
 MOST_QUOTES = 3
 """Quotes of one phrase: more of the same adds nothing, the count is in the message."""
+
+FARTHEST = 400
+"""Characters between two pieces of a wording: five lines, which holds a message or a few frames of a traceback."""
+
+EXCUSED_BITS = 4.0
+"""What a wording loses when the run learns all the same: it then concerns a few samples."""
 
 WORDS = Needs(any_of=(("events",), ("error",), ("warning",), ("message",), ("observed",), ("symptom",)))
 """A log, a traceback, or a person's note of what was said."""
@@ -67,13 +76,12 @@ class Phrase:
         """Whether the statement contains the pieces in order."""
         if self.kinds and statement.kind not in self.kinds:
             return False
-        at = 0
-        for part in self.parts:
-            found = statement.folded.find(part, at)
-            if found < 0:
-                return False
-            at = found + len(part)
-        return True
+        return _pattern(self.parts).search(statement.folded) is not None
+
+
+@cache
+def _pattern(parts: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(f".{{0,{FARTHEST}}}?".join(re.escape(part) for part in parts), re.DOTALL)
 
 
 def phrase(wording: str, *kinds: str, why: str = "", severity: Severity | None = None, **bits: float) -> Phrase:
@@ -118,11 +126,15 @@ def quote(statement: Statement) -> Evidence:
 
 
 class MessageCheck(Check):
-    """Base of checks that recognise what a run said. A subclass gives ``phrases`` and a ``summary``."""
+    """Base of checks that recognise what a run said. A subclass gives ``phrases`` and a ``summary``.
+
+    ``excused_by_learning``: the wording names single samples, so it is a note in a run whose losses look right.
+    """
 
     phrases: ClassVar[Sequence[Phrase]]
     summary: ClassVar[str]
     cure: ClassVar[Fix | None] = None
+    excused_by_learning: ClassVar[bool] = False
     needs = WORDS
 
     def detect(self, run: Run) -> Iterable[Finding]:
@@ -131,6 +143,10 @@ class MessageCheck(Check):
         if not heard:
             return
         severity = max(self.severity if p.severity is None else p.severity for p, _ in heard)
+        found_clues = strongest(clue for p, _ in heard for clue in p.clues)
+        if self.excused_by_learning and _learns(run):
+            severity = Severity.NOTE
+            found_clues = tuple(replace(c, bits=max(0.0, c.bits - EXCUSED_BITS)) for c in found_clues)
         quoted: dict[str, Statement] = {}
         for _, found in heard:
             quoted.update((s.folded, s) for s in found[:MOST_QUOTES])
@@ -138,11 +154,16 @@ class MessageCheck(Check):
         yield self.finding(
             self.summary,
             evidence=[quote(s) for s in quoted.values()],
-            clues=strongest(clue for p, _ in heard for clue in p.clues),
+            clues=found_clues,
             severity=severity,
             step=first,
             fix=self.cure,
         )
+
+
+def _learns(run: Run) -> bool:
+    """Whether losses are there and all of them can be right."""
+    return finite(run, *TRAIN_LOSSES) is not None and broken(run) is None
 
 
 def strongest(found: Iterable[Clue]) -> tuple[Clue, ...]:

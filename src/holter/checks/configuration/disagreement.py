@@ -98,8 +98,9 @@ class SourcesDisagree(Check):
     def detect(self, run: Run) -> Iterable[Finding]:
         """One finding a setting."""
         symptom = broken(run)
-        for name, values in run.conflicts():
-            if name not in TELLING or len(values) > MOST_VALUES or _same_place(values):
+        for name, spelt in run.conflicts():
+            values = [value for value in spelt if value.value is not None]
+            if name not in TELLING or not 1 < len(values) <= MOST_VALUES or _same_place(values):
                 continue
             shown = [Evidence(text=f"{name} is {written(v.value)}", source=v.source, value=v.value) for v in values]
             given = " and ".join(written(v.value) for v in values)

@@ -46,7 +46,6 @@ class ResumeWithoutState(MessageCheck):
         phrase("failed to load optimizer", resume_state_lost=8),
         phrase("skip* loading optimizer", resume_state_lost=7),
         phrase("optimizer * will be reset", resume_state_lost=6),
-        phrase("reset* optimizer", resume_state_lost=4),
         phrase("optimizer.pt * not found", resume_state_lost=8),
         phrase("no such file * optimizer.pt", resume_state_lost=8),
         phrase("no such file * scheduler.pt", resume_state_lost=8),

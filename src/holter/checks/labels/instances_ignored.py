@@ -42,6 +42,7 @@ class InstancesWithoutLabels(MessageCheck):
     severity = Severity.ERROR
     stage = Stage.COLLATE
     summary = "samples are ignored in the loss: no supervised token was found in them"
+    excused_by_learning = True
     cure = Fix(
         summary="Decode one collated batch: is the response marker in it, and behind it a label other than -100?"
     )
@@ -55,8 +56,8 @@ class InstancesWithoutLabels(MessageCheck):
         phrase("all labels * masked", labels_all_masked=7),
         phrase("no supervised token", labels_all_masked=7),
         phrase("zero supervised tokens", labels_all_masked=7),
-        phrase("no trainable tokens", labels_all_masked=4, severity=Severity.WARNING),
-        phrase("zero trainable tokens", labels_all_masked=4, severity=Severity.WARNING),
+        phrase("no trainable tokens", labels_all_masked=3, severity=Severity.NOTE),
+        phrase("zero trainable tokens", labels_all_masked=3, severity=Severity.NOTE),
         phrase("no completion tokens", labels_all_masked=6),
         phrase("all tokens are masked", labels_all_masked=6),
         phrase("loss mask * all zero", labels_all_masked=7),

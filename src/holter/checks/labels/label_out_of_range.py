@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holter.checks.base import case
-from holter.checks.messages import MessageCheck, phrase, said
+from holter.checks.messages import ERRORS, MessageCheck, phrase, said
 from holter.finding import Fix, Severity
 from holter.stages import Stage
 
@@ -52,9 +52,8 @@ class LabelIdRefused(MessageCheck):
         phrase("class values must be smaller than num_classes", label_out_of_range=7),
         phrase("class values must be non-negative", label_out_of_range=7),
         phrase("invalid classes inferred from unique values of `y`", label_out_of_range=6),
-        phrase("target label * out of range", label_out_of_range=7),
-        phrase("label * is out of range", label_out_of_range=6),
-        phrase("label id * num_labels", label_out_of_range=5),
+        phrase("target label * out of range", *ERRORS, label_out_of_range=7),
+        phrase("label * is out of range", *ERRORS, label_out_of_range=6),
         phrase("idx_dim >= 0 && idx_dim < index_size", label_out_of_range=2.5, embeddings_not_resized=2.5),
         phrase("device-side assert triggered", label_out_of_range=2, embeddings_not_resized=2),
     )

@@ -57,7 +57,7 @@ class NothingSupervised(Check):
     title = "No label counts in the loss"
     severity = Severity.ERROR
     stage = Stage.COLLATE
-    needs = Needs(any_of=(("code",), ("facts",)))
+    needs = Needs(any_of=(("code",), ("facts",), *((name,) for name in (*COUNTS, *SHARES, *SWITCHES))))
     bad = (
         case("count", facts={"supervised_tokens": 0}),
         case("share", facts={"masked_fraction": 1.0}),
@@ -86,7 +86,7 @@ class NothingSupervised(Check):
 def _measured(run: Run) -> Iterator[Evidence]:
     for name in COUNTS:
         found = known(run, name)
-        if found is not None and found.name in run.facts and number(found.plain) == 0.0:
+        if found is not None and number(found.plain) == 0.0:
             yield found.evidence
     for name in SHARES:
         found = known(run, name)

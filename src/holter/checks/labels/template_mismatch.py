@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holter.checks.base import case
-from holter.checks.messages import MessageCheck, phrase, said
+from holter.checks.messages import ERRORS, MessageCheck, phrase, said
 from holter.finding import Fix, Severity
 from holter.stages import Stage
 
@@ -37,6 +37,7 @@ class TemplateAndTokenizerDisagree(MessageCheck):
     severity = Severity.ERROR
     stage = Stage.TOKENIZE
     summary = "the masking code counts other tokens than the tokenizer made, so samples are ignored"
+    excused_by_learning = True
     cure = Fix(
         summary="Use the conversation template of the base model and the tokenizer version that the code expects."
     )
@@ -53,7 +54,7 @@ class TemplateAndTokenizerDisagree(MessageCheck):
             template_mismatch=4,
             severity=Severity.NOTE,
         ),
-        phrase("template * does not exist", template_mismatch=3),
+        phrase("template * does not exist", *ERRORS, template_mismatch=3),
         phrase("eos token * does not match * template", template_mismatch=4, severity=Severity.WARNING),
     )
     bad = (case("one token apart", events=[said("WARNING: tokenization mismatch: 88 vs. 89. (ignored)", "warning")]),)

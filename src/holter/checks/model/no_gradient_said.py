@@ -65,7 +65,6 @@ class NoGradientPath(MessageCheck):
         phrase("no inf checks were recorded", no_trainable_params=4, checkpointing_no_input_grad=2),
         phrase("no trainable parameters", no_trainable_params=7),
         phrase("no parameters to optimize", no_trainable_params=7),
-        phrase("0 trainable parameters", no_trainable_params=0, severity=Severity.NOTE),
         phrase("module * has no parameters that require grad", no_trainable_params=6),
         phrase(
             "distributeddataparallel is not needed when a module doesn't have any parameters", no_trainable_params=7

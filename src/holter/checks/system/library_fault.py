@@ -44,8 +44,8 @@ class LibraryVersionsClash(MessageCheck):
         phrase("internal assert failed", *ERRORS, framework_bug=4),
         phrase("please report a bug to pytorch", *ERRORS, framework_bug=4),
         phrase("this is a bug", *ERRORS, framework_bug=4),
-        phrase("known bug", framework_bug=5),
-        phrase("fixed in a later version", framework_bug=5),
+        phrase("known bug", framework_bug=4, severity=Severity.NOTE),
+        phrase("fixed in a later version", framework_bug=4, severity=Severity.NOTE),
     )
     bad = (
         case("import", events=[said("ImportError: cannot import name 'top_k_top_p_filtering' from 'transformers'")]),

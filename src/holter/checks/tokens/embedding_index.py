@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holter.checks.base import case
-from holter.checks.messages import MessageCheck, phrase, said
+from holter.checks.messages import ERRORS, MessageCheck, phrase, said
 from holter.finding import Fix, Severity
 from holter.stages import Stage
 
@@ -57,9 +57,9 @@ class TokenIdBeyondEmbeddings(MessageCheck):
         phrase("size mismatch for * tok_embeddings", embeddings_not_resized=8),
         phrase("size mismatch for * cls.predictions", embeddings_not_resized=6),
         phrase("size mismatch for * final_logits_bias", embeddings_not_resized=7),
-        phrase("token id * vocab_size", embeddings_not_resized=4),
-        phrase("vocabulary size * does not match", embeddings_not_resized=6),
-        phrase("vocab size * does not match", embeddings_not_resized=6),
+        phrase("token id * vocab_size", *ERRORS, embeddings_not_resized=4),
+        phrase("vocabulary size * does not match", *ERRORS, embeddings_not_resized=6),
+        phrase("vocab size * does not match", *ERRORS, embeddings_not_resized=6),
         phrase("vocab_size mismatch", embeddings_not_resized=6),
     )
     bad = (

@@ -18,6 +18,8 @@ MINUS_INFINITY = re.compile(r"float\(['\"]-inf['\"]\)|-\s*(?:math|np|torch|numpy
 NAN_PLACES = ("first_nan_module", "first_nan", "nan_module", "first_bad_module", "first_nonfinite_module", "module")
 ATTENTION = re.compile(r"attn|attention|softmax|scores", re.I)
 
+HIDES = re.compile(r"hides|covers all|all (?:keys|positions|tokens)|no visible|everything|first token|start_token")
+
 MASKED_ROWS = ("fully_masked_rows", "rows_without_visible_key", "all_masked_rows")
 
 
@@ -48,7 +50,16 @@ class LeftPaddingGivesNan(Check):
     title = "Rows of the attention mask with no visible key"
     severity = Severity.ERROR
     stage = Stage.FORWARD
-    needs = Needs(any_of=(("padding_side",), ("code",), ("facts",), *((name,) for name in MASKED_ROWS)))
+    needs = Needs(
+        any_of=(
+            ("padding_side",),
+            ("code",),
+            ("facts",),
+            ("decoder_padding_mask",),
+            ("attention_mask",),
+            *((name,) for name in MASKED_ROWS),
+        )
+    )
     bad = (
         case("nan", config={"padding_side": "left", "torch_dtype": "float16"}, facts={"loss": float("nan")}),
         case("measured", facts={"fully_masked_rows": 12}),
@@ -99,7 +110,7 @@ class LeftPaddingGivesNan(Check):
         symptom = nonfinite(run)
         if symptom is None:
             return
-        masks = [*_masks(run)]
+        masks = [*_masks(run), *_described(run)]
         place = known(run, *NAN_PLACES)
         inside = place is not None and ATTENTION.search(written(place.plain)) is not None
         if masks or inside:
@@ -118,3 +129,13 @@ def _masks(run: Run) -> Iterator[Evidence]:
             text = call_text(call)
             if MINUS_INFINITY.search(text) and ("mask" in text.lower() or "fill" in call.name):
                 yield Evidence(text=text[:QUOTE_LENGTH], source=call.source)
+
+
+def _described(run: Run) -> Iterator[Evidence]:
+    """A setting or fact about a mask that says it hides everything, or the only token there is."""
+    for name in (*run.config, *run.facts):
+        if "mask" not in name.lower():
+            continue
+        found = known(run, name)
+        if found is not None and isinstance(found.plain, str) and HIDES.search(found.plain.lower()):
+            yield found.evidence

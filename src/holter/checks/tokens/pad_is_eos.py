@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from holter.checks.base import Check, Needs, case, clues
+from holter.checks.context import head, task_words
 from holter.checks.look import Known, calls, is_on, known, plain, seen, switched_on, written
 from holter.checks.messages import holds
 from holter.finding import Evidence, Finding, Fix, Severity
@@ -44,6 +45,9 @@ NEVER_STOPS = (
     "eos labels",
 )
 MASKING = ("DataCollatorForLanguageModeling", "DataCollatorForCompletionOnlyLM")
+CLASSIFIES = re.compile(r"classif|seq_cls|regression|reward|embedding|retriev")
+"""Tasks whose labels are no tokens: masking the end token takes nothing from them."""
+
 EOS = re.compile(r"\beos_token(_id)?\b")
 
 
@@ -60,7 +64,8 @@ class PadIsEos(Check):
         A padding token of its own (``<pad>``, or a reserved token), or mask labels by position, not by id.
 
     When to ignore it
-        Where labels are masked by the attention mask, or packed. On its own this is a note.
+        Where labels are masked by the attention mask, or packed, or are no tokens, as in classification. On its own
+        this is a note.
 
     Threshold
         None.
@@ -87,8 +92,8 @@ class PadIsEos(Check):
 
     def detect(self, run: Run) -> Iterable[Finding]:
         """A note alone; an error where generation is said not to end."""
-        same = list(_same(run))
-        if not same:
+        same = list(dict.fromkeys(_same(run)))
+        if not same or CLASSIFIES.search(f"{head(run)} {task_words(run)}".lower()):
             return
         endless = next((words for words in NEVER_STOPS if holds(run, words)), None)
         collator = next(iter(calls(run, *MASKING)), None)

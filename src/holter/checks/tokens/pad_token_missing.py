@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holter.checks.base import case
-from holter.checks.messages import MessageCheck, phrase, said
+from holter.checks.messages import ERRORS, MessageCheck, phrase, said
 from holter.finding import Fix, Severity
 from holter.stages import Stage
 
@@ -41,8 +41,11 @@ class NoPadToken(MessageCheck):
         phrase("cannot handle batch sizes > 1 if no padding token is defined", pad_token_missing=9),
         phrase("asking to pad but the tokenizer does not have a padding token", pad_token_missing=9),
         phrase("no padding token is defined", pad_token_missing=8),
-        phrase("tokenizer does not have a padding token", pad_token_missing=8),
-        phrase("tokenizer does not have a pad token", pad_token_missing=8),
+        phrase("tokenizer does not have a padding token", *ERRORS, pad_token_missing=8),
+        phrase("tokenizer does not have a pad token", *ERRORS, pad_token_missing=8),
+        phrase(
+            "does not have a padding token! will use pad_token = <|vision", pad_token_wrong=5, severity=Severity.WARNING
+        ),
         phrase("'padding_value' * not nonetype", pad_token_missing=8),
         phrase("pad_token_id * nonetype", pad_token_missing=6),
         phrase("pad_token_id is none", pad_token_missing=6),
