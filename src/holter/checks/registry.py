@@ -27,6 +27,7 @@ CHECKS: dict[str, str] = {
     "DAT002": "data.same_split:EvaluatesOnTrainingData",
     "DIS001": "distributed.wrapper_bypassed:GradientsNotExchanged",
     "DIS002": "distributed.same_samples:SameSamplesOnRanks",
+    "DIS003": "distributed.epoch_length:EpochAsLongAsOnOneProcess",
     "EVL001": "evaluation.metric_decoding:MetricCodeFails",
     "EVL002": "evaluation.decode_without_replacing:IgnoredIdsDecoded",
     "EVL003": "evaluation.half_evaluation:EvaluationInHalf",

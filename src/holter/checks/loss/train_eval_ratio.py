@@ -10,7 +10,7 @@ from holter.checks.base import Check, Needs, case, clues
 from holter.checks.context import count_of, has_plain_loss
 from holter.checks.look import known
 from holter.checks.shape import at_step, point, shape
-from holter.finding import Finding, Severity
+from holter.finding import Evidence, Finding, Severity
 from holter.run import Run
 from holter.stages import Stage
 
@@ -60,6 +60,9 @@ class TrainEvalFactor(Check):
                 ratios.append(train / value)
         accumulation, world = count_of(run, "gradient_accumulation_steps") or 1, count_of(run, "world_size") or 1
         match = _match(ratios, accumulation, world)
+        inverse = _match([1 / r for r in ratios], 1, world) if match is None else None
+        if inverse is not None:
+            yield self._evaluation_too_large(inverse[0], [point(loss, 0), point(held_out, 0)])
         if match is None:
             return
         setting = known(run, "gradient_accumulation_steps")
@@ -69,7 +72,18 @@ class TrainEvalFactor(Check):
             clues=clues("the ratio equals a factor of the set-up", grad_accum_loss_scale=5.0, overfitting=-3),
         )
 
+    def _evaluation_too_large(self, world: int, evidence: list[Evidence]) -> Finding:
+        return self.finding(
+            f"eval_loss / loss is close to the number of processes, {world}, at every evaluation",
+            evidence=evidence,
+            stage=Stage.EVAL,
+            severity=Severity.NOTE,
+            clues=clues("the evaluation multiplies its loss by the processes", grad_accum_loss_scale=3.0),
+        )
+
     bad = [
+        case("evaluation times the processes", config={"gradient_accumulation_steps": 1, "world_size": 4},
+             series={"loss": [2.0, 1.8, 1.6], "eval_loss": [8.1, 7.3, 6.5]}),
         case("accumulation of eight", config={"gradient_accumulation_steps": 8},
              series={"loss": [16.4, 14.2, 12.1], "eval_loss": [2.0, 1.8, 1.6]}),
     ]  # fmt: skip

@@ -81,7 +81,7 @@ class UnstableWithoutWarmup(Check):
 
     bad = [
         case("rises and stays", config={"warmup_steps": 0},
-             series={"loss": [2.0, 3.4, 5.0, 5.2, 5.1, 5.0], "learning_rate": [1e-3] * 6}),
+             series={"loss": [2.0, 3.4, 5.0, 5.2, 5.1, 5.0, 5.1, 5.2], "learning_rate": [1e-3] * 8}),
     ]  # fmt: skip
     good = [
         case("falls", config={"warmup_steps": 0}, series={"loss": [2.0, 1.8, 1.5, 1.4]}),
@@ -125,5 +125,5 @@ def _early_top(loss: Series) -> int | None:
     high = loss[top]
     if high < RISE * first or high - first < max(RISE_NATS, OUT_OF_NOISE * shape(loss).noise):
         return None
-    after = [v for v in loss.values[top : top + max(3, int(LATE * len(loss)))] if math.isfinite(v)]
+    after = [v for v in loss.values[top : top + max(AFTER + 1, int(LATE * len(loss)))] if math.isfinite(v)]
     return top if len(after) > AFTER and min(after) > first else None
