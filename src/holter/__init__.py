@@ -11,6 +11,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 _LAZY = {
+    "Guard": "holter.guard",
+    "account": "holter.accounting",
     "Run": "holter.run",
     "Diagnosis": "holter.diagnosis.result",
     "check": "holter.preflight",
@@ -19,10 +21,12 @@ _LAZY = {
     "HolterError": "holter.errors",
 }
 
-__all__ = ["Diagnosis", "HolterError", "Run", "__version__", "check", "diagnose", "read"]
+__all__ = ["Diagnosis", "Guard", "HolterError", "Run", "__version__", "account", "check", "diagnose", "guard", "read"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "guard":  # a package that can be called: `with holter.guard(model, optimizer)`
+        return import_module("holter.guard")
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'holter' has no attribute {name!r}")

@@ -1,0 +1,75 @@
+"""What a guard keeps of a step: references to its batches and the random state before each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from holter.accounting.snapshot import RandomState
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Autocast:
+    """The mixed precision context around a forward pass.
+
+    Attributes:
+        device: ``cpu`` or ``cuda``.
+        dtype: name such as ``float16``; empty when there was none.
+    """
+
+    device: str
+    dtype: str
+
+    def context(self) -> AbstractContextManager[Any]:
+        """The same context again."""
+        import torch
+
+        if not self.dtype:
+            return nullcontext()
+        dtype: torch.dtype = getattr(torch, self.dtype)
+        return torch.autocast(self.device, dtype=dtype)
+
+    @staticmethod
+    def now(device: str) -> Autocast:
+        """The context that is on."""
+        import torch
+
+        on = torch.is_autocast_enabled(device)
+        return Autocast(device=device, dtype=str(torch.get_autocast_dtype(device)).split(".")[-1] if on else "")
+
+
+@dataclass(kw_only=True)
+class MicroBatch:
+    """One forward and backward pass.
+
+    Attributes:
+        args, kwargs: what the model was called with, by reference.
+        random_state: before the forward pass.
+        autocast: around it.
+        loss: what was back-propagated, 0-dim on its device; None until then.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    random_state: RandomState
+    autocast: Autocast
+    loss: Tensor | None = None
+
+
+@dataclass(kw_only=True)
+class Step:
+    """One optimizer step so far."""
+
+    index: int = 0
+    batches: list[MicroBatch] = field(default_factory=list)
+    norm: Any = None
+
+    @property
+    def losses(self) -> list[Tensor]:
+        """Losses heard so far."""
+        return [b.loss for b in self.batches if b.loss is not None]

@@ -1,0 +1,163 @@
+"""The guard of ``transformers.Trainer`` and its subclasses: ``Trainer(callbacks=[holter.Guard()])``."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+from transformers import Trainer, TrainerCallback
+
+from holter.guard.batches import MicroBatch
+from holter.guard.core import Core
+from holter.guard.loop import base_optimizer, describe
+from holter.guard.peers import Peers
+from holter.guard.record import Record
+from holter.guard.settings import Settings
+
+FRAMES = 20  # frames between a callback and the Trainer that called it; four in the versions read
+RECORDED = (
+    "fp16",
+    "bf16",
+    "learning_rate",
+    "max_grad_norm",
+    "gradient_accumulation_steps",
+    "per_device_train_batch_size",
+    "warmup_steps",
+    "warmup_ratio",
+    "lr_scheduler_type",
+    "optim",
+    "weight_decay",
+    "label_smoothing_factor",
+    "logging_nan_inf_filter",
+    "max_steps",
+    "num_train_epochs",
+    "seed",
+    "adam_epsilon",
+)
+
+logger = logging.getLogger("holter")
+
+
+class Guard(TrainerCallback):
+    """Watches a Trainer; see `Settings` for the keyword arguments.
+
+    Give it to the Trainer when it is built, so that its hooks come off on any exception; added later it still takes
+    them off at the end of training and when it stops a run itself. In a run of several processes every process needs
+    its guard, as with any callback.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = Settings(**settings)
+        self.core: Core | None = None
+        self.trainer: Any = None
+
+    def on_init_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Make sure that the hooks come off however training ends."""
+        trainer = self._calling_trainer()
+        if trainer is None or hasattr(vars(trainer).get("train"), "holter_original"):
+            return
+        trainer.train = self._closing(trainer.train)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Attach."""
+        self.close()
+        model, optimizer = kwargs.get("model"), kwargs.get("optimizer")
+        if model is None or optimizer is None:
+            logger.warning("the guard got no model or no optimizer from the Trainer and cannot watch it")
+            return
+        self.trainer = self._calling_trainer()
+        folder = Path(self.settings.folder or Path(args.output_dir, "holter"))
+        record = Record(folder, writes=Peers().rank == 0)
+        self._describe(record, args, model)
+        limit = args.max_grad_norm if args.max_grad_norm else math.nan
+        loss_of = self._loss_of if self.trainer is not None else None
+        core = Core(model, base_optimizer(optimizer), self.settings, record, max_grad_norm=limit, loss_of=loss_of)
+        core.declared_dtype = _declared(args)
+        core.settings_seen = {name: _plain(getattr(args, name, None)) for name in RECORDED}
+        core.announce_with = self._announce
+        core.outlook.trainer = self.trainer
+        self.core = core.attach()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Detach and write."""
+        self.close()
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
+        """Keep the evaluation's numbers too."""
+        if self.core is not None and metrics:
+            numbers = {k: float(v) for k, v in metrics.items() if isinstance(v, (int, float))}
+            self.core.safety.run(self.core.record.row, int(state.global_step), numbers)
+
+    def close(self) -> None:
+        """Take every hook off; safe to call at any time."""
+        if self.core is not None:
+            self.core.finish()
+
+    def _closing(self, train: Any) -> Any:
+        @functools.wraps(train)
+        def closing(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return train(*args, **kwargs)
+            finally:
+                self.close()
+
+        closing.holter_original = train  # type: ignore[attr-defined]
+        return closing
+
+    def _calling_trainer(self) -> Any:
+        """The Trainer whose method called this callback; callbacks are not told."""
+        frame: Any = sys._getframe(1)
+        for _ in range(FRAMES):
+            if frame is None:
+                return None
+            owner = frame.f_locals.get("self")
+            if isinstance(owner, Trainer) and self in owner.callback_handler.callbacks:
+                return owner
+            frame = frame.f_back
+        return None
+
+    def _loss_of(self, batch: MicroBatch) -> Any:
+        """The Trainer's own loss, without a count, so that it is a mean over the micro-batch."""
+        from holter.accounting.measure import is_custom
+
+        assert self.core is not None
+        if not is_custom(self.trainer):
+            from holter.guard.replay import model_loss
+
+            loss = model_loss(self.core.model, batch)
+            if loss is not None:
+                return loss
+        return self.trainer.compute_loss(self.core.model, dict(batch.kwargs))
+
+    def _announce(self, text: str) -> None:
+        """A line in the log, and through the Trainer to its own loggers."""
+        logger.warning("%s", text)
+        if self.trainer is not None and self.core is not None:
+            self.trainer.log({"holter_warnings": float(len(self.core.outlook.told) + self.core.faults)})
+
+    def _describe(self, record: Record, args: Any, model: Any) -> None:
+        describe(record, model)
+        for name in RECORDED:
+            if hasattr(args, name):
+                record.setting(name, _plain(getattr(args, name)))
+        record.setting("world_size", int(args.world_size))
+        from holter.accounting.measure import versions
+
+        for package, found in versions().items():
+            record.setting(f"versions.{package}", found)
+
+
+def _declared(args: Any) -> str:
+    """The dtype the Trainer autocasts to. It takes fp16 to the accelerator only; on a CPU it is ignored."""
+    if args.fp16 and args.device.type != "cpu":
+        return "float16"
+    return "bfloat16" if args.bf16 else ""
+
+
+def _plain(value: Any) -> Any:
+    value = getattr(value, "value", value)
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

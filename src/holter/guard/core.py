@@ -1,0 +1,215 @@
+"""The guard itself, the same under every framework: hooks, the look before the optimizer step, and what follows."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from holter.errors import TrainingStopped
+from holter.guard import watch
+from holter.guard.batches import Autocast, MicroBatch, Step
+from holter.guard.examine import Examination, examine
+from holter.guard.flags import Flags
+from holter.guard.outlook import Outlook
+from holter.guard.peers import Peers
+from holter.guard.record import Record
+from holter.guard.safety import Safety
+from holter.guard.scaler import ScalerWatch
+from holter.guard.settings import Settings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+MOST_KEPT = 64  # micro-batches of one step kept by reference; a loop that never steps must not fill the memory
+
+
+class Core:
+    """Watches one model and one optimizer.
+
+    Args:
+        model: below DDP, so that its forward pass can be run again alone.
+        optimizer: the innermost ``torch.optim.Optimizer``.
+        settings: see `Settings`.
+        record: where series and events go.
+        max_grad_norm: the clip threshold, NaN when not known.
+        loss_of: gives the loss of a micro-batch again, for frameworks whose loss is not the model's own.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Any,
+        settings: Settings,
+        record: Record,
+        *,
+        max_grad_norm: float = math.nan,
+        loss_of: Callable[[MicroBatch], Any] | None = None,
+    ) -> None:
+        self.model, self.optimizer, self.settings, self.record = model, optimizer, settings, record
+        self.max_grad_norm, self.loss_of = max_grad_norm, loss_of
+        self.peers = Peers()
+        self.declared_dtype = ""
+        self.settings_seen: dict[str, Any] = {}
+        self.announce_with: Callable[[str], None] | None = None
+        self.safety = Safety(record)
+        self.step = Step()
+        self.flags = Flags(optimizer, settings.read)
+        self.outlook = Outlook(self)
+        self.scaler = ScalerWatch(record)
+        self.last: Examination | None = None
+        self.faults = 0
+        self._handles: list[Any] = []
+        self._autocast_seen = ""
+
+    def attach(self) -> Core:
+        """Place the hooks."""
+        add: Any = self.model.register_forward_pre_hook
+        self._handles.append(add(self._before_forward, with_kwargs=True, prepend=True))
+        self._handles.append(self.optimizer.register_step_pre_hook(self._before_step))
+        self._handles.append(self.optimizer.register_step_post_hook(self._after_step))
+        watch.listen(self)
+        self.safety.run(self.outlook.start)
+        return self
+
+    def detach(self) -> None:
+        """Take every hook off, whatever happened."""
+        watch.silence(self)
+        while self._handles:
+            self._handles.pop().remove()
+        self.outlook.stop()
+        self.flags.clear()
+        self.step = Step(index=self.step.index)
+
+    def finish(self) -> None:
+        """Detach and write what is pending."""
+        self.safety.run(self.outlook.finish)
+        self.detach()
+        self.safety.run(self.record.flush)
+
+    @property
+    def autocast_dtype(self) -> str:
+        """What the forward pass is autocast to; empty for nothing."""
+        seen = self.step.batches[-1].autocast.dtype if self.step.batches else self._autocast_seen
+        return seen or self.declared_dtype
+
+    def computes_in_half(self) -> bool:
+        """Whether activations are fp16, whose range is the narrow one."""
+        import torch
+
+        if self.autocast_dtype == "float16":
+            return True
+        return not self.autocast_dtype and any(p.dtype is torch.float16 for p in self.model.parameters())
+
+    def scaler_scale(self) -> float:
+        """The loss scale in use, 1.0 without a scaler."""
+        return self.scaler.scale
+
+    def announce(self, text: str) -> None:
+        """Hand a line to the framework's loggers."""
+        if self.announce_with is not None and self.peers.rank == 0:
+            self.safety.run(self.announce_with, text)
+
+    # What the hooks hear. Nothing here may raise except on purpose.
+
+    def _before_forward(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.safety.run(self._keep, args, kwargs)
+
+    def _keep(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        import torch
+
+        from holter.accounting.snapshot import RandomState
+
+        if not self.model.training or not torch.is_grad_enabled():
+            return
+        device = next(self.model.parameters()).device.type
+        batch = MicroBatch(args=args, kwargs=dict(kwargs), random_state=RandomState(), autocast=Autocast.now(device))
+        if len(self.step.batches) >= MOST_KEPT:
+            del self.step.batches[0]
+        self.step.batches.append(batch)
+        self._autocast_seen = batch.autocast.dtype
+        self.outlook.forward()
+
+    def heard_scale(self, scaler: Any, loss: Any) -> None:
+        """The loss before it is multiplied by the loss scale."""
+        self.scaler.scaler = scaler
+        self.heard_backward(loss)
+
+    def heard_backward(self, loss: Any) -> None:
+        """A loss; the first one after a forward pass is that pass's."""
+        if self.step.batches and self.step.batches[-1].loss is None and hasattr(loss, "detach") and loss.numel() == 1:
+            self.step.batches[-1].loss = loss.detach()
+
+    def heard_norm(self, norm: Any) -> None:
+        """A gradient norm between backward and step is this step's."""
+        if self.step.batches and self.step.norm is None:
+            self.step.norm = norm
+
+    def heard_scaler_step(self, scaler: Any, optimizer: Any, step: Callable[[], Any]) -> Any:
+        """A scaler steps our optimizer, or does not."""
+        if getattr(optimizer, "optimizer", optimizer) is not self.optimizer and optimizer is not self.optimizer:
+            return step()
+        before = self.step.index
+        result = step()
+        if self.step.index == before:
+            self._skipped_by(scaler)
+        else:
+            self.safety.run(self.scaler.stepped)
+        return result
+
+    def _skipped_by(self, scaler: Any) -> None:
+        """The scaler found inf or NaN in the gradients. With a finite loss that is how it finds its scale."""
+        local = self.safety.run(self._loss_broken) or self.safety.run(self.scaler.skipped, scaler, self.step.index)
+        if self.peers.any(bool(local)):
+            self._fault("loss-scale" if self.scaler.collapsed else "loss", self.step)
+        self.step = Step(index=self.step.index)
+
+    def _loss_broken(self) -> bool:
+        return any(not math.isfinite(float(loss)) for loss in self.step.losses)
+
+    def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        local = self.safety.run(self.flags.look, self.step)
+        broken = self.flags.resolve(self.peers.any(False if local is None else local), self.step)
+        if broken is not None:
+            self._fault("step", broken)
+
+    def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        self.flags.release()
+        done = self.step
+        self.step = Step(index=done.index + 1)
+        self.safety.run(self.outlook.stepped, done, time.perf_counter())
+
+    # A fault: every process comes here in the same step.
+
+    def _fault(self, where: str, step: Step) -> None:
+        self.faults += 1
+        found = self.last
+        if self.faults == 1 or self.settings.on_fault == "stop":
+            found = self.safety.run(examine, self, step, where)
+            everyone = self.peers.gather(None if found is None else found.summary())
+            self.last = found
+            self.safety.run(self._tell, found, everyone)
+        if self.settings.on_fault == "skip":
+            for group in self.optimizer.param_groups:
+                for parameter in group["params"]:
+                    parameter.grad = None
+        elif self.settings.on_fault == "stop":
+            message = self._message(found)
+            self.detach()
+            raise TrainingStopped(
+                f"step {step.index + 1} was stopped before it touched the weights",
+                where=message[0],
+                why=message[1],
+                do=message[2],
+            )
+
+    def _tell(self, found: Examination | None, everyone: list[Any]) -> None:
+        from holter.guard.report import tell
+
+        tell(self, found, everyone)
+
+    def _message(self, found: Examination | None) -> tuple[str, str, str]:
+        if found is None:
+            return "", "a loss, a gradient or a weight is not finite", "look into the messages above"
+        return found.where, found.why, found.do

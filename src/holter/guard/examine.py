@@ -1,0 +1,143 @@
+"""What a guard does with a broken step: replay it, save it, and put what was found into words."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from holter.guard.batches import MicroBatch, Step
+from holter.guard.replay import Breakdown, replay
+
+if TYPE_CHECKING:
+    from holter.guard.core import Core
+
+DO = {
+    "weights": "start again from the last checkpoint whose weights are finite; an earlier step spoiled these",
+    "data": "look at the rows named; an input holds NaN or infinity",
+    "loss": "look at the labels of the rows named, and at the expression of the loss",
+    "forward": "use bf16 or fp32 for this model, or scale the module's weights down",
+    "backward": "use bf16 or fp32, or lower the loss scale",
+    "": "run again with torch.use_deterministic_algorithms(True); the step was fine when it was replayed",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examination:
+    """A broken step, replayed.
+
+    Attributes:
+        step: optimizer updates done before it.
+        micro_batch: which of the step's micro-batches broke, 0-based.
+        breakdown: what the replay found.
+        loss, grad_norm: as they were seen.
+        capsule: where it was saved, None when it was not.
+        seen: ``loss``, ``gradient`` or ``loss-scale``.
+    """
+
+    step: int
+    micro_batch: int
+    breakdown: Breakdown
+    loss: float
+    grad_norm: float
+    capsule: Path | None
+    seen: str
+
+    @property
+    def where(self) -> str:
+        """Module, dtype and rows in one line."""
+        found = self.breakdown
+        parts = [f"micro-batch {self.micro_batch}"]
+        if found.module:
+            parts.append(f"{found.module} ({found.kind})" if found.kind else found.module)
+        if found.rows:
+            parts.append(f"row {found.rows[0]} of {found.batch_rows} suffices")
+        if self.capsule is not None:
+            parts.append(f"capsule {self.capsule}")
+        return ", ".join(parts)
+
+    @property
+    def why(self) -> str:
+        """What broke, with its numbers."""
+        return explain(self.breakdown, self.seen)
+
+    @property
+    def do(self) -> str:
+        """The next thing to do."""
+        return DO[self.breakdown.phase]
+
+    def summary(self) -> dict[str, Any]:
+        """Plain data for the other processes."""
+        return {
+            "step": self.step,
+            "micro_batch": self.micro_batch,
+            "loss": self.loss,
+            "grad_norm": self.grad_norm,
+            "where": self.where,
+            "why": self.why,
+            "phase": self.breakdown.phase,
+            "breakdown": self.breakdown.as_dict(),
+        }
+
+
+def explain(found: Breakdown, seen: str) -> str:
+    """One sentence on what a replay found."""
+    if found.phase == "weights":
+        return f"{len(found.weights)} weights are not finite already, the first {found.weights[0]}"
+    if found.phase == "data":
+        return f"the input {found.module} holds NaN or infinity"
+    if found.phase == "loss":
+        if found.targets == 0:
+            return "no label of this batch counts: all are -100, and the mean over nothing is NaN"
+        return "every module's output is finite and the loss is not"
+    if found.phase == "forward":
+        text = f"the output of {found.module} is the first that is not finite ({found.dtype})"
+        text += f": its inputs reach {found.input_max:.4g}"
+        if math.isfinite(found.weight_max):
+            text += f", its weights {found.weight_max:.4g}"
+        if math.isfinite(found.needed_max) and math.isfinite(found.headroom_bits):
+            text += f", its output would reach {found.needed_max:.6g}: headroom {found.headroom_bits:.2f} bits"
+        return text
+    if found.phase == "backward":
+        text = f"forward and loss are finite; the gradient breaks on its way through {found.module}"
+        return text + (f" ({found.dtype})" if found.dtype else "")
+    return f"the {seen} was not finite, and finite when the step was replayed"
+
+
+def examine(core: Core, step: Step, where: str) -> Examination:
+    """Replay the micro-batches of a step until one breaks, and save that one."""
+    seen, suspects = _suspects(step)
+    scale = core.scaler_scale()
+    best: tuple[int, Breakdown] = (suspects[0] if suspects else 0, Breakdown())
+    for index in suspects:
+        found = replay(core.model, step.batches[index], core.loss_of, scale)
+        if found.phase:
+            best = (index, found)
+            break
+    capsule = _save(core, step, best[0]) if core.settings.save_capsule and step.batches else None
+    losses = [float(v) for v in step.losses]
+    norm = float(step.norm) if step.norm is not None else math.nan
+    return Examination(
+        step=step.index,
+        micro_batch=best[0],
+        breakdown=best[1],
+        loss=losses[best[0]] if best[0] < len(losses) else math.nan,
+        grad_norm=norm,
+        capsule=capsule,
+        seen="loss-scale" if where == "loss-scale" else seen,
+    )
+
+
+def _suspects(step: Step) -> tuple[str, list[int]]:
+    """What was seen, and the micro-batches to replay, those with a broken loss first."""
+    broken = [i for i, b in enumerate(step.batches) if b.loss is not None and not math.isfinite(float(b.loss))]
+    rest = [i for i in range(len(step.batches)) if i not in broken]
+    return ("loss" if broken else "gradient"), broken + rest
+
+
+def _save(core: Core, step: Step, index: int) -> Path | None:
+    from holter.guard.capsule import save
+
+    batch: MicroBatch = step.batches[index]
+    return core.safety.run(save, core, step.index, index, batch)

@@ -1,0 +1,55 @@
+"""What several processes tell each other: one number a step, and a summary when something broke."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Peers:
+    """The processes of a run. With one process nothing is sent."""
+
+    def __init__(self) -> None:
+        import torch.distributed as dist
+
+        self._dist: Any = dist
+        on = dist.is_available() and dist.is_initialized()
+        self.size = int(dist.get_world_size()) if on else 1
+        self.rank = int(dist.get_rank()) if on else 0
+
+    def any(self, flag: Any) -> Any:
+        """Whether a flag is set on any process; a tensor stays one, so nothing waits for it on an accelerator.
+
+        Every process must call it in the same place, whatever became of its own guard.
+        """
+        import torch
+
+        if self.size == 1:
+            return flag
+        device = flag.device if torch.is_tensor(flag) else self._device()
+        number = torch.as_tensor(flag, dtype=torch.float32, device=device).reshape(1)
+        self._dist.all_reduce(number, op=self._dist.ReduceOp.MAX)
+        return number[0] if torch.is_tensor(flag) else bool(number.item())
+
+    def gather(self, summary: Any) -> list[Any]:
+        """Plain data of every process, by rank."""
+        if self.size == 1:
+            return [summary]
+        out: list[Any] = [None] * self.size
+        self._dist.all_gather_object(out, summary)
+        return out
+
+    def sum(self, values: list[float]) -> list[float]:
+        """Sums over processes, term by term."""
+        import torch
+
+        if self.size == 1:
+            return values
+        table = torch.tensor(values, dtype=torch.float64, device=self._device())
+        self._dist.all_reduce(table)
+        return [float(v) for v in table]
+
+    def _device(self) -> Any:
+        import torch
+
+        backend = str(self._dist.get_backend())
+        return torch.device("cuda", torch.cuda.current_device()) if "nccl" in backend else torch.device("cpu")

@@ -1,0 +1,93 @@
+"""What a guard says of a fault: facts in the record, a short text, and the full diagnosis beside the series."""
+
+from __future__ import annotations
+
+import logging
+import math
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+from holter.guard.examine import Examination
+
+if TYPE_CHECKING:
+    from holter.guard.core import Core
+
+logger = logging.getLogger("holter")
+
+FACTS = ("phase", "module", "kind", "dtype", "input_max", "weight_max", "needed_max", "headroom_bits", "rows")
+MORE = ("batch_rows", "targets", "fp32_loss", "mended", "loss")
+
+
+def tell(core: Core, found: Examination | None, everyone: list[Any]) -> None:
+    """Record a fault and, on the first process, write and log it.
+
+    Args:
+        core: the guard.
+        found: this process's examination.
+        everyone: the summaries of all processes, by rank.
+    """
+    rank, told = _culprit(everyone)
+    if told is None:
+        core.record.event("fault", "a process saw a fault and could not say more", step=core.step.index)
+        core.record.flush()
+        return
+    facts(core, told["breakdown"])
+    ranks = [i for i, s in enumerate(everyone) if s is not None and _is_bad(s)]
+    core.record.fact("guard.fault_ranks", ranks)
+    whose = f"rank {rank}: " if len(everyone) > 1 else ""
+    text = f"{whose}{told['why']} ({told['where']})"
+    core.record.event("fault", text, step=told["step"], rank=rank, grad_norm=told["grad_norm"], loss=told["loss"])
+    core.record.row(told["step"] + 1, _numbers(told))
+    core.record.flush()
+    if core.peers.rank == 0:
+        short = _diagnosis(core, told["step"])
+        logger.error("step %d: %s\n%s", told["step"] + 1, text, short)
+        core.announce(f"step {told['step'] + 1}: {text}")
+
+
+def facts(core: Core, breakdown: dict[str, Any]) -> None:
+    """The replay as facts named ``replay.*``; numbers that were not measured are left out."""
+    for name in (*FACTS, *MORE):
+        value = breakdown.get(name)
+        known = value is not None and not (isinstance(value, float) and math.isnan(value) and name != "loss")
+        if known:
+            core.record.fact(f"replay.{name}", value)
+
+
+def _culprit(everyone: list[Any]) -> tuple[int, Any]:
+    """The first process whose own numbers broke, else the first that could say anything."""
+    told = [(i, s) for i, s in enumerate(everyone) if s is not None]
+    for check in (_is_bad, lambda s: bool(s["phase"]), lambda s: True):
+        for rank, summary in told:
+            if check(summary):
+                return rank, summary
+    return 0, None
+
+
+def _is_bad(summary: Any) -> bool:
+    """Gradients are averaged over processes, so only the loss and the replay say where a fault began."""
+    return not math.isfinite(summary["loss"]) or bool(summary["phase"])
+
+
+def _numbers(told: dict[str, Any]) -> dict[str, float]:
+    return {"loss": float(told["loss"]), "grad_norm": float(told["grad_norm"])}
+
+
+def _diagnosis(core: Core, step: int) -> str:
+    """Write the diagnosis of the record as text and JSON; the first lines of the text."""
+    from holter.diagnosis import diagnose
+    from holter.reports import write
+
+    result = diagnose(core.record.run)
+    folder = core.record.folder
+    if core.record.writes:
+        for form, ending in (("text", "txt"), ("json", "json"), ("html", "html")):
+            stream = StringIO()
+            write(result, core.record.run, form, stream)
+            (folder / f"report-step-{step + 1}.{ending}").write_text(stream.getvalue(), encoding="utf-8")
+    cause = "undetermined"
+    if result.causes:
+        first = result.causes[0]
+        cause = f"{first.cause} ({first.confidence:.0%}, {first.basis.word}): {first.title}"
+        core.record.fact("guard.cause", first.cause)
+    return f"cause: {cause}; report: {folder / f'report-step-{step + 1}.txt'}"
