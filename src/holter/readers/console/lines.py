@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from holter.errors import ReadError
 from holter.readers.base import HEAD_BYTES, Sample, guess_encoding, unreadable
@@ -147,18 +148,17 @@ def runs(number: int, block: bytes) -> Iterator[tuple[int, bytes]]:
         return
     lines = block.split(b"\n")
     flags = [line.startswith(b"{'") and line.endswith(b"}") for line in lines]
-    start = 0
-    for at in range(1, len(lines) + 1):
-        if at == len(lines) or (flags[at] != flags[at - 1] and not _in_short_run(flags, at, start)):
-            yield number + start, b"\n".join(lines[start:at]) + (b"\n" if flags[start] else b"")
-            start = at
-
-
-def _in_short_run(flags: list[bool], at: int, start: int) -> bool:
-    """Whether the lines from ``at`` on are too few of a kind, or those before, to be worth a piece of their own."""
-    if flags[at]:
-        return not all(flags[at : at + SHORT_RUN]) or len(flags) - at < SHORT_RUN
-    return not all(flags[start:at])
+    start = at = 0
+    for is_dict, group in groupby(flags):
+        length = sum(1 for _ in group)
+        if is_dict and length >= SHORT_RUN:
+            if at > start:
+                yield number + start, b"\n".join(lines[start:at])
+            yield number + at, b"\n".join(lines[at : at + length]) + b"\n"
+            start = at + length
+        at += length
+    if at > start:
+        yield number + start, b"\n".join(lines[start:at])
 
 
 def decode(block: bytes) -> str:
