@@ -44,6 +44,15 @@ def test_explain_prints_the_docstring():
     assert first_words in " ".join(result.output.replace("`", "").split())
 
 
+def test_pages_name_the_clues_of_the_examples():
+    from holter.reports.clues import spoken
+
+    code = next(code for code in sorted(CHECKS) if any(bits > 0 for bits in spoken(load(code)).values()))
+    cause = next(cause for cause, bits in spoken(load(code)).items() if bits > 0)
+    assert f"{cause}: for it, by up to" in holter("explain", code).output
+    assert f"{code} {load(code).name}: for it, by up to" in " ".join(holter("explain", cause).output.split())
+
+
 def test_explain_takes_the_name_of_a_check_and_a_cause_with_underscores():
     code = sorted(CHECKS)[-1]
     assert holter("explain", load(code).name).output == holter("explain", code).output

@@ -11,6 +11,7 @@ from typing import Any
 from holter.checks.base import Case, Check, Needs
 from holter.checks.registry import CHECKS, WITHDRAWN, load
 from holter.diagnosis.cause import Cause
+from holter.reports import clues
 from holter.reports.blocks import Block, Item, Items, Paragraph, Section, View
 from holter.reports.wording import clip, listed, number, sentence
 from holter.run import Event
@@ -50,6 +51,7 @@ def check_page(check: type[Check]) -> View:
     sections = [_text(heading, parts.get(heading, "")) for heading in HEADINGS]
     sections.insert(2, Section(key="needs", title="What it needs", blocks=(Paragraph(text=needs_text(check.needs)),)))
     sections += [
+        clues.of_check(check),
         _cases("bad", "Runs it reports", check.bad),
         _cases("good", "Runs it leaves alone", check.good),
         _cases("not-enough", "Runs it cannot judge", check.not_enough),
@@ -72,6 +74,7 @@ def cause_page(cause: Cause) -> View:
         _text("What to expect then", cause.expect),
         Section(key="confirm", title="What settles it", blocks=(Items(items=(confirm,)),)),
         _text("When it is ruled out", ruled_out(cause)),
+        clues.of_cause(cause.label),
         _text("Names for nearly the same thing", sentence(listed(cause.overlaps)) if cause.overlaps else ""),
     ]
     return View(
