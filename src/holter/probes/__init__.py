@@ -19,10 +19,19 @@ from holter.run import Gap, Run, Source
 PROBES: Mapping[str, str] = {
     # name -> what it measures; the module of the same name below holter.probes holds `probe`
     "settings": "the settings in the live objects, and the versions of the libraries",
+    "data": "rows of both splits: repeated, shared, empty, length, labels, characters",
+    "tokenizer": "special ids of tokenizer, model and generation config; embeddings; round trip",
+    "batch": "shapes, padding and masks of the first batches",
     "labels": "labels of the first batches: ids, share ignored, rows with none left",
     "logits": "first loss and logits against their yardstick",
+    "invariance": "a row alone, in its batch, padded further; the attention kernel against the plain one",
+    "headroom": "largest activation and gradient by module, bits to the limit of the dtype",
+    "loading": "checkpoint against model: missing, unexpected, newly initialised",
     "trainables": "what trains and what does not",
+    "schedule": "the learning rate at every step of the planned run",
+    "resources": "memory of a step against the device; loader and kernels",
     "accounting": "loss and gradient of two steps against the same samples recomputed",
+    "updates": "what two real steps move, and what gets no gradient",
 }
 BATCHES = 2
 """Collated batches that probes look at: one can be odd by chance, and each costs a forward pass."""
@@ -79,20 +88,12 @@ def _on_cpu(batch: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _left_as_it_was(subject: Subject) -> Iterator[None]:
-    """Mode, random state and gradients of the model as they were, whatever a probe does."""
-    import random
+    """Weights, modes, gradients, hooks and random state as they were, whatever a probe does."""
+    from holter.accounting.snapshot import ModelState, RandomState
 
-    import torch
-
-    model = subject.model
-    training, rng, python_rng = model.training, torch.get_rng_state(), random.getstate()
-    gradients = {name: p.grad for name, p in model.named_parameters()}
+    random_state, model_state = RandomState(), ModelState(subject.model)
     try:
-        with torch.random.fork_rng(devices=[]):
-            yield
+        yield
     finally:
-        model.train(training)
-        torch.set_rng_state(rng)
-        random.setstate(python_rng)
-        for name, parameter in model.named_parameters():
-            parameter.grad = gradients[name]
+        model_state.restore()
+        random_state.restore()
