@@ -150,7 +150,7 @@ def _decoded(subject: Subject, name: str) -> list[str]:
 
 def _between(train: _Split, held: _Split, notebook: Notebook) -> None:
     known = set(train.prints)
-    notebook.fact("data.overlap_rows", sum(one in known for one in held.prints))
+    notebook.fact("data.eval.seen_in_train", sum(one in known for one in held.prints))
     if train.labels and held.labels:
         notebook.fact("data.classes_only_in_train", len(train.labels.keys() - held.labels.keys()))
         notebook.fact("data.classes_only_in_eval", len(held.labels.keys() - train.labels.keys()))

@@ -91,13 +91,15 @@ def _leaves(model: Any) -> list[tuple[str, Any]]:
 def _watch(name: str, forward: dict[str, float], backward: dict[str, float]) -> Callable[..., None]:
     import torch
 
+    def keep_gradient(gradient: torch.Tensor) -> None:
+        backward[name] = max(backward.get(name, 0.0), float(gradient.abs().max()))
+
     def hook(module: Any, inputs: Any, output: Any) -> None:
         if not isinstance(output, torch.Tensor) or not output.is_floating_point():
             return
         forward[name] = max(forward.get(name, 0.0), float(output.detach().abs().max()))
         if output.requires_grad:
-            output.register_hook(
-                lambda g: backward.__setitem__(name, max(backward.get(name, 0.0), float(g.abs().max())))
-            )
+            register: Any = output.register_hook
+            register(keep_gradient)
 
     return hook

@@ -11,7 +11,7 @@ MOST_STEPS = 200_000  # a longer run is sampled at this many steps
 
 
 def probe(subject: Subject, notebook: Notebook) -> None:
-    """Write ``schedule.*``: steps planned, warmup in steps, rates reached; and how many decayed parameters are norms."""
+    """Write ``schedule.*``: steps planned, warmup in steps, rates; and how many decayed parameters are norms."""
     import torch
 
     args = subject.args
@@ -52,7 +52,8 @@ def _steps(subject: Subject) -> int:
     if not rows:
         raise Lacks("a length of the data or max_steps, so the steps of the run are not known")
     micro = math.ceil(rows / (args.per_device_train_batch_size * max(args.world_size, 1)))
-    return int(math.ceil(max(micro // args.gradient_accumulation_steps, 1) * args.num_train_epochs))
+    epochs = float(args.num_train_epochs)
+    return math.ceil(max(micro // args.gradient_accumulation_steps, 1) * epochs)
 
 
 def _decayed_norms(subject: Subject) -> int:
