@@ -8,8 +8,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from holter.run import Expression
-
 MASK = "***"
 
 _WORD = r"(?:api[_-]?key|access[_-]?key|secret|password|passwd|passphrase|private[_-]?key|credentials?|auth)"
@@ -70,22 +68,6 @@ def _pair(match: re.Match[str]) -> str:
     if known_word or not is_private(match.group("key")):
         return match.group()
     return f"{match.group('lead')}{match.group('key')}{match.group('mid')}{match.group('quote')}{MASK}"
-
-
-def mask_source(key: str, value: Any) -> Any:
-    """A value found in source code as it may be kept; expressions keep their text, masked.
-
-    Args:
-        key: the name it is bound or passed to.
-        value: plain data or an `Expression`.
-    """
-    if isinstance(value, Expression):
-        return Expression(text=mask(value.text))
-    if isinstance(value, list):
-        return [mask_source(key, item) for item in value]
-    if isinstance(value, dict):
-        return {name: mask_source(str(name), item) for name, item in value.items()}
-    return mask_value(key, value, "")[0]
 
 
 def mask_value(key: str, value: Any, raw: str) -> tuple[Any, str]:

@@ -283,6 +283,19 @@ class TestExcerpts:
         assert (run.get("learning_rate"), run.get("per_device_train_batch_size")) == (1e-3, 8)
         assert [gap.source.line for gap in run.gaps] == [2]
 
+    def test_a_broken_line_costs_no_more_than_itself(self, tmp_path):
+        text = "class A:\n    def f(self):\n        lr = 1e-3\n        broken here\n        batch_size = 8\n"
+        run = script(tmp_path, text)
+        assert (run.get("learning_rate"), run.get("per_device_train_batch_size")) == (1e-3, 8)
+        assert [gap.source.line for gap in run.gaps] == [4]
+
+    def test_defaults_of_arguments_count_where_a_command_line_calls(self, tmp_path):
+        run = script(
+            tmp_path, "def train(learning_rate=3e-4, num_epochs: int = 3):\n    pass\n\ndef f(weight_decay=0.5): ...\n"
+        )
+        assert (run.get("learning_rate"), run.get("num_train_epochs")) == (3e-4, 3)
+        assert run.setting("weight_decay") is None
+
     def test_magics(self):
         parsed = parse("!pip install a \\\n   b\nx = 1\nif x:\n    %time f()\n")
         assert [line for line, _ in parsed.commands] == [1, 5]

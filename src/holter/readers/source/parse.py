@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 MAX_CHARACTERS = 4_000_000  # hand-written scripts are far smaller; beyond this the file is generated
+MAX_DEPTH = 8  # headers around a broken line that are taken apart
 MAX_STATEMENT_LINES = 60  # when a file does not parse as a whole, no statement longer than this is looked for
 
 _MAGIC = re.compile(r"^(?P<indent>\s*)(?P<sign>%%?|!|\?)(?P<rest>.*)$")
 _ASSIGNED_MAGIC = re.compile(r"^(?P<indent>\s*)[\w, ]+=\s*[!%](?P<rest>.*)$")
 _ELLIPSIS = re.compile(r",?\s*\.\.\.\s*,?(?=\s*[)\]}])")
+_HEADER = re.compile(r"(?:async )?(?:class|def|if|for|while|with|try)\b.*:\s*(?:#.*)?$")
 _CONTINUES = re.compile(r"^(elif|else|except|finally|case)\b|^[)\]}]")
 _OPENERS = {"(": ")", "[": "]", "{": "}"}
 
@@ -45,13 +47,21 @@ def parse(text: str) -> Parsed:
         parsed.pieces.append(whole)
         return parsed
     for first, block in _blocks(lines):
-        dedented = textwrap.dedent("\n".join(block))
-        tree = _try(dedented, first) or _try(_ELLIPSIS.sub(_line_ends, dedented), first)
-        if tree is not None:
-            parsed.pieces.append(tree)
-        else:
-            _statements(block, first, parsed)
+        _piece(block, first, parsed)
     return parsed
+
+
+def _piece(block: list[str], first: int, parsed: Parsed, depth: int = 0) -> None:
+    """Parse one block; the body of a class or loop that does not parse is taken apart in the same way."""
+    dedented = textwrap.dedent("\n".join(block))
+    tree = _try(dedented, first) or _try(_ELLIPSIS.sub(_line_ends, dedented), first)
+    if tree is not None:
+        parsed.pieces.append(tree)
+    elif len(block) > 2 and depth < MAX_DEPTH and _HEADER.match(block[0].strip()):
+        for at, inner in _blocks(block[1:]):
+            _piece(inner, first + at, parsed, depth + 1)
+    else:
+        _statements(block, first, parsed)
 
 
 def comments(text: str) -> list[tuple[int, str]]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from holter.run import Expression
+from holter.secrets import mask, mask_value
 
 MAX_TEXT = 400  # characters of an expression kept as text; enough for any one argument a person writes
 MAX_EXPONENT = 64  # settings are powers like 2**16; anything larger is not evaluated
@@ -159,3 +160,19 @@ def dotted(node: ast.AST) -> str:
 def returns_none(node: ast.expr) -> bool:
     """Whether an expression is a call of a method that changes its object and returns None."""
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in IN_PLACE
+
+
+def mask_source(key: str, value: Any) -> Any:
+    """A value found in source code as it may be kept; expressions keep their text, masked.
+
+    Args:
+        key: the name it is bound or passed to.
+        value: plain data or an `Expression`.
+    """
+    if isinstance(value, Expression):
+        return Expression(text=mask(value.text))
+    if isinstance(value, list):
+        return [mask_source(key, item) for item in value]
+    if isinstance(value, dict):
+        return {name: mask_source(str(name), item) for name, item in value.items()}
+    return mask_value(key, value, "")[0]

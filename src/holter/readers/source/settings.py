@@ -25,6 +25,7 @@ _ENUM = re.compile(r"(?:\w+\.)*[A-Z]\w*\.([A-Z][A-Z0-9_]*)")
 _DTYPE = re.compile(r"(?:torch|np|jnp|tf)\.(float16|bfloat16|float32|float64|half|float|int8)")
 _IN_PLACE_CALL = re.compile(r"[\w.\[\]'\"]+\.(" + "|".join(sorted(IN_PLACE)) + r")\(.*\)", re.S)
 _LOADER = re.compile(r"(^|\.)(\w+)\.from_pretrained$")
+_ENTRY = re.compile(r"main|train\w*|fine_?tune\w*|run\w*", re.I)  # functions that a command line calls
 _NOT_A_CARD = frozenset({"cuda", "cpu", "auto", "mps", "gpu", "cuda:0"})
 MANY_KNOWN = 3  # a dict with so many known keys is one of settings, whatever its name
 
@@ -197,6 +198,10 @@ def _constants(code: Code, walker: Walker) -> Iterator[tuple[Found, str | None]]
         if assignment.order in walker.fields or not assignment.target.isidentifier() or assignment.loop_depth:
             continue
         if assignment.scope and normal(assignment.target) in NEVER_BARE:
+            continue
+        if assignment.order in walker.arguments and (
+            assignment.value is None or not _ENTRY.fullmatch(assignment.scope)
+        ):
             continue
         if isinstance(assignment.value, dict) or config_name(assignment.target) is None:
             continue

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from holter.readers.source.plain import FIELD, Unknown, constant, dotted, plain, text_of
+from holter.readers.source.plain import FIELD, Unknown, constant, dotted, mask_source, plain, text_of
 from holter.run import Assignment, Call, Expression, Source
-from holter.secrets import mask_source
 
 RETURNED = "return"
 """Target of the `Assignment` that holds what a function returns."""
@@ -43,6 +42,7 @@ class Walker:
         names: what names bound once are bound to.
         offset: added to line numbers, for a block inside another file.
         fields: order of the assignments that are class fields.
+        arguments: order of the assignments that are defaults of a function's arguments.
         lines: (order, keyword or key) -> its line, where it differs from that of the call or assignment.
     """
 
@@ -52,6 +52,7 @@ class Walker:
     calls: list[Call] = field(default_factory=list)
     assignments: list[Assignment] = field(default_factory=list)
     fields: set[int] = field(default_factory=set)
+    arguments: set[int] = field(default_factory=set)
     lines: dict[tuple[int, str], int] = field(default_factory=dict)
     order: int = 0
 
@@ -111,6 +112,7 @@ class Walker:
         for argument, default in defaults:
             if default is not None:
                 self._assign(argument.arg, default, inside)
+                self.arguments.add(self.order)
         self._body(node.body, inside)
 
     def _class(self, node: ast.ClassDef, at: Context) -> None:
