@@ -78,4 +78,7 @@ peak_memory_gib: most memory used [GiB]
     = memory/max_active(gib) peak_memory_active
 train_runtime: time of the whole run [s]
     = train/train_runtime
+skipped_steps: optimizer steps left out because of an overflow [steps]
+    = skipped skipped_iterations number_of_skipped_iterations
+    ! DeepSpeed counts from the start, Megatron since the last log
 """
