@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.look import calls, facts_of, known, switched_on
+from holter.checks.symptoms import complaint
 from holter.finding import Evidence, Finding, Fix, Severity
 from holter.run import EVENT_RESUME, Run
 from holter.stages import Stage
@@ -89,5 +90,6 @@ def _resumed(run: Run) -> bool:
     return (
         (asked is not None and bool(asked.plain))
         or bool(run.events_of(EVENT_RESUME))
+        or complaint(run, "resum", "after loading the checkpoint", "restart") is not None
         or any("optim" in c.name.lower() or "sched" in c.name.lower() for c in calls(run, "load_state_dict"))
     )

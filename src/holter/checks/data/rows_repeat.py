@@ -24,7 +24,8 @@ UNIQUE = (
 )
 REPEATED = ("duplicate_fraction", "duplicates_fraction", "duplicate_share", "duplicated_fraction")
 COMMON = re.compile(
-    r"overlap|shared_rows|common_rows|in_both|leak(ed|age)?|contaminat|eval_in_train|test_in_train", re.I
+    r"overlap|(?:between|across)_splits|in_both_splits|shared_rows|common_rows|in_both|leak(ed|age)?|contaminat|eval_in_train|test_in_train",
+    re.I,
 )
 MUCH = 0.5
 """Share of repeated rows from which a random split almost surely puts copies on both sides."""

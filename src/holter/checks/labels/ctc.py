@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from holter.checks.base import Check, Needs, case, clues
+from holter.checks.context import model_names
 from holter.checks.look import Known, calls, is_off, is_on, known, plain, seen, switched_on, written
 from holter.checks.messages import holds
 from holter.checks.symptoms import nonfinite, number
@@ -13,6 +14,8 @@ from holter.run import Run
 from holter.stages import Stage
 
 ZEROING = ("ctc_zero_infinity", "zero_infinity")
+TARGETS = ("target_length", "target_lengths", "label_length", "label_lengths", "labels_length", "transcript_length")
+SPEECH = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "conformer")
 TOO_LONG = ("targets_longer_than_inputs", "too_long_targets", "num_too_long", "empty_transcripts", "num_empty_targets")
 
 
@@ -44,7 +47,11 @@ class TargetsLongerThanFrames(Check):
     severity = Severity.ERROR
     stage = Stage.LOSS
     needs = Needs(
-        any_of=(("code",), ("events",), *((name,) for name in (*ZEROING, *TOO_LONG, "target_length", "task")))
+        any_of=(
+            ("code",),
+            ("events",),
+            *((name,) for name in (*ZEROING, *TOO_LONG, *TARGETS, "task", "ctc_loss_reduction", "model_name_or_path")),
+        )
     )
     bad = (
         case("infinite", config={"ctc_zero_infinity": False}, facts={"loss": float("inf")}),
@@ -78,7 +85,7 @@ def _found(run: Run) -> Iterator[tuple[list[Evidence], float]]:
         yield [counted.evidence], 8.0
     frames, target = (
         known(run, "input_length", "input_lengths", "num_frames"),
-        known(run, "target_length", "target_lengths"),
+        known(run, *TARGETS),
     )
     if frames is not None and target is not None and _longer(frames, target):
         yield [frames.evidence, target.evidence], 8.0
@@ -107,6 +114,8 @@ def _ctc(run: Run) -> bool:
     ).lower()
     return (
         "ctc" in words
+        or any(name.startswith("ctc") for name in run.config)
+        or any(speech in name.lower() for speech in SPEECH for name in model_names(run))
         or switched_on(run, "ctc") is not None
         or any(True for _ in calls(run, "CTCLoss", "ctc_loss"))
         or holds(run, "ctc_loss")

@@ -9,6 +9,7 @@ from holter.checks.look import (
     MIXED_HALF,
     Known,
     adapters_on,
+    calls,
     half_weights,
     known,
     mixed_half,
@@ -74,7 +75,7 @@ class WeightsInHalf(Check):
     def detect(self, run: Run) -> Iterable[Finding]:
         """One finding; which cause depends on what stands beside the weights."""
         half = half_weights(run)
-        if half is None or adapters_on(run) is not None:
+        if half is None or (adapters_on(run) is not None and not _halved_adapters(run)):
             return
         scaler, symptom = mixed_half(run), _symptom(run)
         if scaler is not None and (scaler.name == half.name or not _scales(run, scaler)):
@@ -89,6 +90,12 @@ class WeightsInHalf(Check):
             severity=Severity.WARNING if symptom is not None or scaler is not None else Severity.NOTE,
             fix=Fix(summary="Hold the weights in float32 with fp16=True, or train in bf16."),
         )
+
+
+def _halved_adapters(run: Run) -> bool:
+    """Whether the whole model is cast to float16 after adapters were attached."""
+    attached = [call.order for call in calls(run, "get_peft_model")]
+    return bool(attached) and any(c.order > min(attached) and "model" in c.name.lower() for c in calls(run, "half"))
 
 
 def _scales(run: Run, scaler: Known) -> bool:

@@ -83,7 +83,7 @@ class HeadOutsideAdapter(Check):
 
     def _other_task(self, run: Run) -> Iterable[Finding]:
         task, head, adapters = known(run, "task_type"), known(run, "architectures", "auto_class"), adapters_on(run)
-        if task is None or head is None or adapters is None or known(run, "modules_to_save") is not None:
+        if task is None or head is None or adapters is None or plain(run, "modules_to_save") is not None:
             return
         word, name = written(task.plain).lower().split(".")[-1], written(head.plain).lower()
         if any(kind in name for kind in WITH_HEAD) and word not in HEAD_TASKS:

@@ -19,7 +19,7 @@ SOFTMAX_LOG = re.compile(r"log\(\s*(?:\w+\.)*(?:softmax|sigmoid)\(|(?:softmax|si
 DIVIDES = re.compile(
     r"/\s*\(?(?:\w+\.)*\w*(?:mask|count|num_|n_|len|valid|sum|norm|std)\w*(?:\.sum\([^)]*\)|\.norm\([^)]*\)|\.std\([^)]*\))"
 )
-GUARDED = re.compile(r"clamp|eps|1e-|max\(|maximum|nan_to_num|where|\+\s*1\b")
+GUARDED = re.compile(r"clamp|eps|1e-|max\(|maximum|nan_to_num|where|\+\s*1(?![\d.])")
 LOG_OF_SHARE = re.compile(
     r"log\(\s*(?:\w+\.)*(?:prob\w*|preds?|predictions?|softmax\w*|sim\w*|scores?|y_?hat|out(?:put)?s?)\b"
 )

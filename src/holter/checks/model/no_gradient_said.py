@@ -63,6 +63,8 @@ class NoGradientPath(MessageCheck):
         ),
         phrase("optimizer got an empty parameter list", no_trainable_params=7, adapter_targets_unmatched=2),
         phrase("no inf checks were recorded", no_trainable_params=4, checkpointing_no_input_grad=2),
+        phrase("none of the parameters require", no_trainable_params=7),
+        phrase("no parameters require", no_trainable_params=7),
         phrase("no trainable parameters", no_trainable_params=7),
         phrase("no parameters to optimize", no_trainable_params=7),
         phrase("module * has no parameters that require grad", no_trainable_params=6),

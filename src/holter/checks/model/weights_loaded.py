@@ -22,7 +22,7 @@ TELLS = (
     "missing",
 )
 BODY = re.compile(
-    r"\b(?:layers?|h|blocks?|block|decoderlayer)[._]\d+[._]|\bembed_tokens|\bword_embeddings|\bshared\.weight"
+    r"\b(?:layers?|h|blocks?|block|decoderlayer)[._](?:\d+|\{[^}]*\})[._]|\bembed_tokens|\bword_embeddings|\bshared\.weight"
 )
 """Parts of a model's body. Heads, poolers and buffers are left out on purpose: new ones are normal."""
 
@@ -126,5 +126,5 @@ def _reports(run: Run) -> Iterator[Statement]:
 
 
 def _body(statement: Statement) -> list[str]:
-    names = re.findall(r"[a-z_0-9]+(?:\.[a-z_0-9{}\- ,]+)+", statement.folded)
+    names = re.findall(r"[a-z_0-9]+(?:\.[a-z_0-9{}\- ,]+)+", statement.folded.replace("...", "-"))
     return [name for name in names if BODY.search(name) and not ADAPTER.search(name)]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.look import adapters_on, call_text, calls, is_off, is_on, known, plain, seen, switched_on, written
 from holter.checks.messages import ERRORS, find, phrase, quote
-from holter.checks.symptoms import number
+from holter.checks.symptoms import complaint, number
 from holter.finding import Change, Evidence, Finding, Fix, Severity
 from holter.run import Call, Run
 from holter.stages import Stage
@@ -16,10 +16,13 @@ from holter.stages import Stage
 EXISTING = re.compile(r"(eos|unk|bos|sep|cls|mask)_token\b")
 """A token the tokenizer already has: giving it a second role adds no row."""
 
-TABLES = re.compile(r"embed|wte|lm_head|shared|all", re.I)
+TABLES = re.compile(r"embed|wte|lm_head|shared", re.I)
 DEVICE_ERROR = phrase("cuda * error", *ERRORS)
 INDEX_ERROR = phrase("index * out of", *ERRORS)
 UNMOVED = re.compile(r"(?:embed|new_token|added_token)\w*[._](?:delta|diff|change|grad|moved|update)", re.I)
+TRAINS_TABLE = ("embeddings_trainable", "resize_vocab")
+"""Switches that put the embedding table among what is trained (LLaMA-Factory does so with ``resize_vocab``)."""
+
 ADDED = (
     "new_special_tokens",
     "additional_special_tokens",
@@ -81,6 +84,10 @@ class AddedTokensWithoutRows(Check):
             yield self._frozen([fact.evidence], 7.5)
             return
         added = [c for c in calls(run, "add_tokens", "add_special_tokens") if _adds(c) and not c.name.startswith(own)]
+        told = complaint(run, "embedding", "new token", "added token")
+        if added and told is not None and any(True for _ in calls(run, "resize_token_embeddings")):
+            yield self._frozen([*(seen(c) for c in added), told], 5.5)
+            return
         counted = next((k for name in ADDED if (k := known(run, name)) is not None and not is_off(k.plain)), None)
         resized = any(True for _ in calls(run, "resize_token_embeddings")) or switched_on(
             run, "resize_token_embeddings"
@@ -121,7 +128,7 @@ def _adds(call: Call) -> bool:
 
 
 def _trained(run: Run) -> bool:
-    return any(_names_table(value) for value in _saved(run)) or is_on(plain(run, "embeddings_trainable"))
+    return any(_names_table(value) for value in _saved(run)) or any(is_on(plain(run, name)) for name in TRAINS_TABLE)
 
 
 def _saved(run: Run) -> Iterator[object]:

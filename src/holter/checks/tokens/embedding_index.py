@@ -60,6 +60,8 @@ class TokenIdBeyondEmbeddings(MessageCheck):
         phrase("token id * vocab_size", *ERRORS, embeddings_not_resized=4),
         phrase("vocabulary size * does not match", *ERRORS, embeddings_not_resized=6),
         phrase("vocab size * does not match", *ERRORS, embeddings_not_resized=6),
+        phrase("trying to set a tensor of shape * which has shape", embeddings_not_resized=5, weights_loaded_wrong=3),
+        phrase("padding_idx must be within num_embeddings", embeddings_not_resized=6, pad_token_wrong=5),
         phrase("vocab_size mismatch", embeddings_not_resized=6),
     )
     bad = (

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.look import calls, comments, is_on, known, plain, seen, written
-from holter.checks.symptoms import number
+from holter.checks.symptoms import complaint, number
 from holter.finding import Evidence, Finding, Fix, Severity
 from holter.run import Run
 from holter.stages import Stage
@@ -79,6 +79,10 @@ class MaskCoversPadding(Check):
                     "no attention mask is passed to the model", Evidence(text=comment, source=code.source)
                 )
                 return
+        told, unmasked = complaint(run, "batch", "padding", "padded"), next(_unmasked(run), None)
+        if told is not None and unmasked is not None:
+            yield self._found("padded ids are given to the model without an attention mask", unmasked)
+            return
         ones = next(_ones(run), None)
         if ones is not None:
             yield self._found("the attention mask is made of ones for padded ids", ones)
@@ -114,4 +118,14 @@ def _ones(run: Run) -> Iterator[Evidence]:
             if "ones" in written(call.kwargs.get("attention_mask")) or (
                 call.name.endswith(("ones_like", "ones")) and call.target.endswith("attention_mask")
             ):
+                yield seen(call)
+
+
+def _unmasked(run: Run) -> Iterator[Evidence]:
+    """``model(input_ids)`` without a mask in a script that pads."""
+    for code in run.code:
+        pads = any(written(call.kwargs.get("padding")) in ("True", "longest", "max_length") for call in code.calls)
+        for call in code.named("model", "encoder", "forward"):
+            given = any("mask" in name or name.startswith("**") for name in call.kwargs)
+            if pads and call.args and len(call.args) < 2 and not given:
                 yield seen(call)

@@ -9,6 +9,7 @@ from holter.checks.base import Check, Needs, case, clues
 from holter.checks.context import head, task_words
 from holter.checks.look import Known, calls, is_on, known, plain, seen, switched_on, written
 from holter.checks.messages import holds
+from holter.checks.symptoms import number
 from holter.finding import Evidence, Finding, Fix, Severity
 from holter.run import Expression, Run
 from holter.stages import Stage
@@ -48,6 +49,7 @@ MASKING = ("DataCollatorForLanguageModeling", "DataCollatorForCompletionOnlyLM")
 CLASSIFIES = re.compile(r"classif|seq_cls|regression|reward|embedding|retriev")
 """Tasks whose labels are no tokens: masking the end token takes nothing from them."""
 
+AT_EOS = re.compile(r"labels?_(?:at|of)_eos|eos_labels?|eos_token_label", re.I)
 EOS = re.compile(r"\beos_token(_id)?\b")
 
 
@@ -92,12 +94,17 @@ class PadIsEos(Check):
 
     def detect(self, run: Run) -> Iterable[Finding]:
         """A note alone; an error where generation is said not to end."""
-        same = list(dict.fromkeys(_same(run)))
+        same = list({evidence.text: evidence for evidence in _same(run)}.values())
         if not same or CLASSIFIES.search(f"{head(run)} {task_words(run)}".lower()):
             return
+        unlearnt = next(
+            (k for n in run.facts if AT_EOS.search(n) and (k := known(run, n)) and number(k.plain) == -100), None
+        )
         endless = next((words for words in NEVER_STOPS if holds(run, words)), None)
         collator = next(iter(calls(run, *MASKING)), None)
         masks = collator is not None and not _masked_words(collator) and not _packs(run)
+        same += [unlearnt.evidence] if unlearnt is not None else []
+        endless = endless or (unlearnt.name if unlearnt is not None else None)
         bits = 2.0 + (4.5 if endless else 0.0) + (2.5 if masks else 0.0)
         yield self.finding(
             "padding and end token have one id, so masking padding also masks the end token",

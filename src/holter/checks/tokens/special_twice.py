@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.context import model_names
-from holter.checks.look import calls, is_off, known, plain, seen, written
+from holter.checks.look import calls, comments, is_off, known, plain, seen, written
 from holter.checks.messages import QUOTE_LENGTH, fold, quote, statements
 from holter.checks.symptoms import number
 from holter.finding import Evidence, Finding, Fix, Severity
@@ -70,7 +70,7 @@ class SpecialTokensTwice(Check):
 
     def detect(self, run: Run) -> Iterable[Finding]:
         """What was seen first, then what the code would do."""
-        found = [*_decoded(run), *_ids(run), *_joined(run)]
+        found = [*_decoded(run), *_noted(run), *_ids(run), *_joined(run)]
         if found:
             yield self._found("a begin marker stands twice", found, 7.0, Severity.WARNING)
             return
@@ -94,6 +94,14 @@ def _decoded(run: Run) -> Iterator[Evidence]:
     for statement in statements(run):
         if TWICE.search(statement.folded):
             yield quote(statement)
+            return
+
+
+def _noted(run: Run) -> Iterator[Evidence]:
+    """A comment that shows decoded text with two markers."""
+    for code, comment in comments(run):
+        if TWICE.search(comment):
+            yield Evidence(text=comment[:QUOTE_LENGTH], source=code.source)
             return
 
 
