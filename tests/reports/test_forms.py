@@ -90,8 +90,17 @@ def test_terminal_fits_eighty_columns_without_colour(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     for sample in SAMPLES.values():
         lines = rendered(sample(), "text").splitlines()
-        assert max(map(len, lines)) <= 80
+        assert max(len(line) for line in lines if not line.lstrip().startswith("holter ")) <= 80
         assert not any(line != line.rstrip() for line in lines)
+
+
+def test_a_command_stays_in_one_piece():
+    from dataclasses import replace
+
+    long = f"holter try RUN --set {'learning_rate=1e-5 ' * 6}--expect 'loss falls'"
+    whole = make_fault()
+    got = rendered(replace(whole, next=(replace(whole.next[0], command=long),)), "text")
+    assert f"     {long}\n" in got
 
 
 class Terminal(io.StringIO):

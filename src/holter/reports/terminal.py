@@ -81,6 +81,8 @@ def _block(console: Console, block: Block) -> Iterator[RenderableType]:
         for index, item in enumerate(block.items, start=1):
             lead = f"{index}. " if block.style == "number" else LEADS.get(block.style, "- ")
             yield _hung(console, _item(item, block.style), lead)
+            if item.command:  # in one piece, however long: it is there to be copied
+                yield Text(" " * (INDENT + len(lead)) + item.command, style="green")
     elif isinstance(block, Edits):
         yield from (_hung(console, line) for line in _edits(block))
     elif isinstance(block, Bars):
@@ -116,8 +118,6 @@ def _item(item: Item, style: str) -> Text:
     text.append(item.text)
     if item.place:
         text.append(f"  [{item.place}]", style="blue")
-    if item.command:
-        text.append("\n").append(item.command, style="green")
     return text
 
 
