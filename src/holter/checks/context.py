@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 
 from holter.checks.look import (
+    adapters_on,
     brain_weights,
     dtype_word,
     half_weights,
@@ -158,8 +159,6 @@ def optimiser_is_scale_invariant(run: Run) -> bool | None:
 
 def uses_adapters(run: Run) -> bool:
     """Whether adapters are trained rather than all weights."""
-    from holter.checks.look import adapters_on
-
     return adapters_on(run) is not None
 
 

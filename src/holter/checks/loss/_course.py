@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from holter.checks.shape import Bin, Shape, shape
-from holter.run import Run, Series
+from holter.run import Series
 
 MIN_POINTS = 6
 """Log lines from which on a course can be told from noise: a beginning, a middle and an end of two points each."""
@@ -89,11 +89,3 @@ def jumps(series: Series, *, ratio: float, nats: float, reach: int = 3) -> list[
 def steps_restart(series: Series) -> list[int]:
     """Indices at which the step number falls: the log of another attempt begins."""
     return list(shape(series).restarts)
-
-
-def last_value(run: Run, name: str) -> float | None:
-    """The last finite value of a series, or None."""
-    series = run.series.get(name)
-    if series is None:
-        return None
-    return next((v for v in reversed(series.values) if math.isfinite(v)), None)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from holter.checks.base import Check, Needs, case, clues
+from holter.checks.context import is_preference
 from holter.checks.look import plain
 from holter.checks.shape import point, shape, updates_before
 from holter.checks.symptoms import number
@@ -48,8 +49,6 @@ class PreferenceLossConstant(Check):
     needs = Needs(series={"loss": MIN_POINTS}, any_of=(("rewards/chosen",), ("rewards/margins",), ("beta",), ("task",)))
 
     def detect(self, run: Run) -> Iterator[Finding]:
-        from holter.checks.context import is_preference
-
         loss = run.series["loss"]
         found = shape(loss)
         if not is_preference(run) or found.nonfinite or max(abs(found.low - LN2), abs(found.high - LN2)) > EXACT:

@@ -11,7 +11,7 @@ from holter.checks.loss._course import jumps, steps_restart
 from holter.checks.optimisation._rate import turning_points
 from holter.checks.shape import at_step, point, shape, updates_before
 from holter.finding import Evidence, Finding, Severity
-from holter.run import EVENT_RESUME, Run, Series
+from holter.run import EVENT_RESUME, Event, Run, Series
 from holter.stages import Stage
 
 RATIO = 2.0
@@ -91,7 +91,7 @@ def _restarts(run: Run, loss: Series) -> list[tuple[int, Evidence]]:
     """Index in the loss, and what says that the run starts anew there."""
     found = [(i, Evidence(text="the step number falls back", source=loss.place(i))) for i in steps_restart(loss)]
     for event in run.events_of(EVENT_RESUME):
-        index = _index_of(loss, event.step)
+        index = _index_after(loss, event)
         if index is not None:
             found.append((index, Evidence(text="the run was resumed", source=event.source, step=event.step)))
     rate = run.series.get("learning_rate")
@@ -104,6 +104,15 @@ def _restarts(run: Run, loss: Series) -> list[tuple[int, Evidence]]:
             text = f"the learning rate jumps up again after {rate[turn]:.3g}"
             found.append((index, Evidence(text=text, source=rate.place(turn), step=rate.step(turn))))
     return found
+
+
+def _index_after(loss: Series, event: Event) -> int | None:
+    """The first point at the event's step, or, where no steps are known, the first one below its line."""
+    if event.step is not None:
+        return _index_of(loss, event.step)
+    if event.source.file != loss.source.file or event.source.line is None:
+        return None
+    return next((i for i, line in enumerate(loss.lines) if line > (event.source.line or 0)), None)
 
 
 def _index_of(loss: Series, step: int | None) -> int | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.numerics._suspects import course_clues, overflow_clues
 from holter.checks.shape import point, shape, updates_before
+from holter.checks.symptoms import exactly_zero, nonfinite
 from holter.finding import Clue, Finding, Severity
 from holter.run import Run, Series
 from holter.stages import Stage
@@ -68,8 +69,6 @@ class NanReportedAsZero(Check):
         )
 
     def _written(self, run: Run) -> Iterator[Finding]:
-        from holter.checks.symptoms import exactly_zero, nonfinite
-
         zero = exactly_zero(run, "loss", "train_loss")
         broken = nonfinite(run, "grad_norm", "eval_loss")
         if zero is not None and broken is not None:

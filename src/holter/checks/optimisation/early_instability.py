@@ -8,6 +8,7 @@ from itertools import takewhile
 
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.context import has_plain_loss
+from holter.checks.look import known
 from holter.checks.optimisation._rate import planned_steps, warmup_steps
 from holter.checks.shape import point, shape, updates_before
 from holter.finding import Evidence, Finding, Severity
@@ -97,8 +98,6 @@ class UnstableWithoutWarmup(Check):
 
 def _without_warmup(run: Run) -> Evidence | None:
     """What says that there is no warmup: the setting, or a rate at its peak on the first line."""
-    from holter.checks.look import known
-
     warm = warmup_steps(run)
     if warm is not None:
         short = max(5.0, SHORT_WARMUP * (planned_steps(run) or 0.0))

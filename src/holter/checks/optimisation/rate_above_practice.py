@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.context import count_of, is_preference, is_reinforcement, model_names, task_words, uses_adapters
 from holter.checks.look import known, plain, written
+from holter.checks.optimisation._rate import peak_index
+from holter.checks.shape import point
 from holter.checks.symptoms import number
 from holter.finding import Finding, Severity
 from holter.run import Run
@@ -99,9 +101,6 @@ class LearningRateAbovePractice(Check):
             return
         evidence = [rate.evidence] if rate is not None else []
         if not evidence:
-            from holter.checks.optimisation._rate import peak_index
-            from holter.checks.shape import point
-
             series = run.series["learning_rate"]
             evidence = [point(series, peak_index(series) or 0)]
         if times <= SCALE_OF_RATE:
