@@ -342,3 +342,10 @@ def test_a_block_of_dicts_reads_as_its_lines_do(tmp_path):
         assert same(points(whole, name), points(one_by_one, name))
         assert whole.series[name].lines == one_by_one.series[name].lines
     assert len(whole.series["loss"]) == 399
+
+
+@pytest.mark.parametrize("name", ("train.log.1", "output.2031", "job", "slurm-17.out", "x.weird"))
+def test_a_log_by_any_name(tmp_path, name):
+    path = tmp_path / name
+    path.write_text("Step 1: loss=2.5\nStep 2: loss=1.5\n")
+    assert list(read([path]).series["loss"].values) == [2.5, 1.5]

@@ -11,6 +11,13 @@ from holter.run import Run
 NAME = "console log"
 _SUFFIXES = {".log", ".out", ".err", ".txt", ".stdout", ".stderr"}
 _NAMES = re.compile(r"(?:^|[\W_])(?:log|logs|nohup|stdout|stderr|slurm|console|output)(?:[\W_]|$)")
+_CODE_AND_DATA = (
+    ".py .pyi .js .ts .css .html .htm .xml .svg .c .h .cc .cpp .cu .java .go .rs .rb .lua .tex .bib .csv .tsv .json "
+    ".jsonl .yaml .yml .toml .ini .cfg .md .rst .ipynb .sh .bat .ps1 .sql .lock .vocab .merges"
+)
+_NO_LOGS = frozenset(_CODE_AND_DATA.split())
+"""Suffixes of text that is code, data or settings, where a pair such as ``loss = 0`` is no measurement."""
+LOOKED_AT = 200  # lines looked at in a text of unknown suffix
 _SIGNS = ("{'loss':", "{'eval_loss':", "Traceback (most recent call last)", "OVERFLOW! Rank")
 
 
@@ -22,7 +29,11 @@ def sniff(sample: Sample) -> Match | None:
         return Match(score=LIKELY, why="text named like a log")
     if any(sign in sample.text for sign in _SIGNS):
         return Match(score=UNSURE + 10, why="holds lines that a training loop prints")
-    return Match(score=UNSURE, why="text of no known format, read as a log") if not sample.suffix else None
+    if not sample.suffix:
+        return Match(score=UNSURE, why="text of no known format, read as a log")
+    if sample.suffix not in _NO_LOGS and read_lines(enumerate(sample.text.split("\n")[:LOOKED_AT]), "").series:
+        return Match(score=UNSURE, why="holds lines with metrics")
+    return None
 
 
 def read(sample: Sample) -> Run:
