@@ -348,3 +348,53 @@ def test_any_text_is_read_or_refused(tmp_path_factory, text, suffix):
         read([path])
     except ReadError as error:
         assert error.why or error.what
+
+
+FORMS = {
+    "c.yaml": "learning_rate: 1.0e-3\nname: größe\n",
+    "setting.yaml": "learning_rate: 1.0e-3\nname: größe\n",
+    "train.py": "learning_rate = 1e-3\nx = 'größe'\n",
+    "report.md": "- learning_rate: 1e-3\n\nGröße\n",
+    "run.sh": "python a.py --learning_rate 1e-3 --name größe\n",
+    "args.json": '{"learning_rate": 1e-3, "fp16": true, "name": "größe"}',
+    "n.ipynb": '{"cells": [{"cell_type": "code", "source": ["learning_rate = 1e-3\\n"], "outputs": []}], "x": "größe"}',
+    "t.toml": 'learning_rate = 1e-3\nname = "größe"\n',
+}
+
+
+@pytest.mark.parametrize("name", sorted(FORMS))
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1"])
+def test_encodings_and_line_ends(tmp_path, name, encoding):
+    for at, ends in enumerate(("\n", "\r\n")):
+        path = tmp_path / str(at) / name
+        path.parent.mkdir()
+        path.write_bytes(FORMS[name].replace("\n", ends).encode(encoding))
+        assert read([path]).get("learning_rate") == 1e-3
+
+
+@pytest.mark.parametrize("name", sorted(FORMS))
+@pytest.mark.parametrize("content", [b"", b"\x00" * 50, bytes(range(256)) * 4, b"\xff\xfe\x00"])
+def test_what_is_no_text_is_refused_or_empty(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    try:
+        run = read([tmp_path / name])
+    except ReadError as error:
+        assert name in str(error)
+    else:
+        assert not run.config and not run.series
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.sampled_from(sorted(FORMS)), st.data())
+def test_a_changed_byte_never_breaks_a_reader(tmp_path_factory, name, data):
+    content = bytearray(FORMS[name].encode())
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("changed") / name
+    path.write_bytes(bytes(content))
+    try:
+        run = read([path])
+    except ReadError as error:
+        assert error.what
+    else:
+        assert run.inputs
