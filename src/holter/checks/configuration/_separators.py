@@ -103,6 +103,9 @@ def _bits(name: str, bad: object, good: object, how: str, run: Run | None) -> di
     if name.startswith("versions.") or PACKAGES.match(name):
         tokens = how == "behind" and name.endswith(("transformers", "tokenizers", "sentencepiece"))
         return {"framework_bug": 6.0, "template_mismatch": 2.5 if tokens else 1.0}
+    if name == "max_grad_norm":
+        looser = not number(bad) or (number(good) or 0.0) < (number(bad) or 0.0)
+        return {"grad_clip_disabled": 6.0, "lr_too_high": 1.0} if looser else {"grad_clip_too_strict": 5.0}
     if name == "optim":
         return {"optimizer_eps_underflow": 2.0, "lr_too_high": 2.0, "framework_bug": 1.5}
     if name == "r":

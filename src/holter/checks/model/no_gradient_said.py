@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from holter.checks.base import case
+from holter.checks.base import case, clues
 from holter.checks.look import adapters_on, calls, is_off, plain, seen, switched_on
 from holter.checks.messages import ERRORS, MessageCheck, find, phrase, quote, said
+from holter.checks.symptoms import always_zero
 from holter.finding import Clue, Evidence, Finding, Fix, Severity
 from holter.run import Run
 from holter.stages import Stage
@@ -16,6 +17,7 @@ NO_INPUT_GRADIENT = phrase("none of the inputs have requires_grad=true")
 
 DETACHED = phrase("does not require grad and does not have a grad_fn", *ERRORS)
 CUT = "checkpointing got inputs without gradients, and the loss has none"
+MENDING = Fix(summary="Call model.enable_input_require_grads(), or use_reentrant=False for checkpointing.")
 SEVERED = "the loss hangs on no trainable parameter"
 
 
@@ -79,6 +81,11 @@ class NoGradientPath(MessageCheck):
             events=[said("RuntimeError: element 0 of tensors does not require grad and does not have a grad_fn")],
         ),
         case("optimizer", events=[said("ValueError: optimizer got an empty parameter list")]),
+        case(
+            "no error, no gradient",
+            events=[said("UserWarning: None of the inputs have requires_grad=True.", "warning")],
+            series={"loss": [2.1, 2.1], "grad_norm": [0.0, 0.0]},
+        ),
     )
     good = (
         case("warning alone", events=[said("UserWarning: None of the inputs have requires_grad=True.", "warning")]),
@@ -89,6 +96,15 @@ class NoGradientPath(MessageCheck):
     def detect(self, run: Run) -> Iterable[Finding]:
         """The warning of checkpointing beside the error names the cause; otherwise both stay possible."""
         detached, cut = find(run, DETACHED), find(run, NO_INPUT_GRADIENT)
+        still = always_zero(run, "grad_norm")
+        if cut and not detached and still is not None:
+            yield self.finding(
+                CUT,
+                evidence=[quote(cut[0]), still],
+                clues=clues(CUT, checkpointing_no_input_grad=7, no_trainable_params=1),
+                fix=MENDING,
+            )
+            return
         if not detached or not (cut or _checkpoints_frozen(run)):
             yield from super().detect(run)
             return
@@ -99,7 +115,7 @@ class NoGradientPath(MessageCheck):
                 Clue(cause="checkpointing-no-input-grad", bits=9 if cut else 6, why=CUT),
                 Clue(cause="no-trainable-params", bits=-3 if cut else 2, why="checkpointing explains the error"),
             ],
-            fix=Fix(summary="Call model.enable_input_require_grads(), or use_reentrant=False for checkpointing."),
+            fix=MENDING,
         )
 
 
