@@ -63,3 +63,40 @@ def test_a_healthy_script_and_log_give_no_warning(tmp_path):
         tmp_path.joinpath(name).write_text(text, encoding="utf-8")
     results = run_checks(read([tmp_path]), [load(code) for code in sorted(CHECKS) if code.startswith(FAMILIES)])
     assert [f for f in results.findings if f.severity.word != "note"] == []
+
+
+BENIGN = """\
+Setting `pad_token_id` to `eos_token_id`:50256 for open-end generation.
+Special tokens have been added in the vocabulary, make sure the associated word embeddings are fine-tuned or trained.
+The attention mask and the pad token id were not set. As a consequence, you may observe unexpected behavior.
+Token indices sequence length is longer than the specified maximum sequence length for this model (601 > 512).
+UserWarning: Was asked to gather along dimension 0, but all input tensors were scalars; will instead unsqueeze.
+UserWarning: torch.utils.checkpoint: please pass in use_reentrant=True or use_reentrant=False explicitly.
+UserWarning: None of the inputs have requires_grad=True. Gradients will be None
+There were missing keys in the checkpoint model loaded: ['lm_head.weight'].
+Some weights of LlamaForSequenceClassification were not initialized and are newly initialized: ['score.weight']
+trainable params: 4,194,304 || all params: 6,742,609,920 || trainable%: 0.0622
+`use_cache=True` is incompatible with gradient checkpointing. Setting `use_cache=False`.
+The tokenizer has new PAD/BOS/EOS tokens that differ from the model config and generation config.
+Not an error, but LlamaForCausalLM does not accept `num_items_in_batch`.
+Dropped 0 samples with no trainable tokens from the dataset
+UserWarning: MatMul8bitLt: inputs will be cast from torch.float32 to float16 during quantization
+UserWarning: Input type into Linear4bit is torch.float16, but bnb_4bit_compute_dtype=torch.float32 (default).
+The following columns in the training set don't have a corresponding argument in forward and have been ignored: text.
+You are using the default legacy behaviour of the <class 'LlamaTokenizer'>.
+tokenizer does not have a padding token, using the end token
+NCCL version 2.20.5+cuda12.4
+reset_optimizer=False, reset_lr_scheduler=False, optimizer='adam'
+Target modules: q_proj, v_proj; label ids 0 to 3, num_labels 4
+[INFO] Resuming training from checkpoint-500
+WARNING: tokenization mismatch: 412 vs. 415. (ignored)
+{'loss': 1.0812, 'grad_norm': 3.1, 'learning_rate': 1e-05, 'epoch': 0.5}
+{'loss': 0.9011, 'grad_norm': 2.9, 'learning_rate': 2e-05, 'epoch': 1.0}
+{'loss': 0.8511, 'grad_norm': 2.7, 'learning_rate': 1e-05, 'epoch': 1.5}
+"""
+
+
+def test_what_libraries_say_in_healthy_runs_gives_no_warning(tmp_path):
+    tmp_path.joinpath("log.txt").write_text(BENIGN, encoding="utf-8")
+    results = run_checks(read([tmp_path]), [load(code) for code in sorted(CHECKS) if code.startswith(FAMILIES)])
+    assert [(f.code, f.message) for f in results.findings if f.severity.word != "note"] == []
