@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -95,6 +96,46 @@ def test_factor_is_one(launcher, name, accumulation, tiny, tmp_path, free_port):
     loss, norm = plain_step(name, overrides, tmp_path, batches)
     assert told[0]["loss"] == pytest.approx(loss, rel=1e-4)
     assert told[0]["grad_norm"] == pytest.approx(norm, rel=1e-4)
+
+
+@pytest.mark.parametrize("accumulation", [1, 2, 4])
+def test_factor_is_one_under_deepspeed(accumulation, tiny, tmp_path, free_port, monkeypatch):
+    pytest.importorskip("deepspeed", reason="needs the extra: pip install 'holter[deepspeed]'")
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    overrides = tiny("account-tax", max_steps=1, gradient_accumulation_steps=accumulation, group_by_length=False)
+    told = launch("torchrun", tmp_path, "account-tax", overrides | {"deepspeed": "zero2"}, free_port)
+    loss, norm = plain_step("account-tax", overrides, tmp_path, [batch for rank in told for batch in rank["seen"]])
+    assert told[0]["loss"] == pytest.approx(loss, rel=1e-4)
+    assert told[0]["grad_norm"] == pytest.approx(norm, rel=1e-4)
+
+
+@pytest.mark.parametrize("engine", ["torchrun", "deepspeed"])
+def test_two_processes_resume_to_the_last_bit(engine, tiny, tmp_path, free_port, monkeypatch):
+    more = {"max_steps": 8, "save_strategy": "steps", "save_steps": 3, "lora_dropout": 0.2, "save_total_limit": None}
+    overrides = tiny("account-tax", **more) | {"train_samples": 40}
+    if engine == "deepspeed":
+        pytest.importorskip("deepspeed", reason="needs the extra: pip install 'holter[deepspeed]'")
+        monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+        overrides["deepspeed"] = "zero2"
+    words = [f"{key}={json.dumps(value)}" for key, value in overrides.items()]
+    command = [sys.executable, "-m", *LAUNCHERS["torchrun"], str(free_port), "-m", "holter", "train", "account-tax"]
+    command += ["--output", str(tmp_path), *(item for word in words for item in ("--set", word))]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    first = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert first.returncode == 0, first.stderr[-3000:]
+    whole = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    shutil.rmtree(tmp_path / "checkpoint-8")
+    again = subprocess.run(
+        [*command, "--resume"], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert steps(whole) == steps((tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert len(steps(whole)) == 8
+
+
+def steps(lines):
+    points = [json.loads(line) for line in lines]
+    return [(p["step"], p["loss"], p["grad_norm"]) for p in points if "loss" in p]
 
 
 def test_the_libraries_own_rule_multiplies_by_processes_and_accumulation(tiny, tmp_path, free_port):

@@ -17,8 +17,8 @@ class ModelSettings:
     Attributes:
         model_name_or_path: published checkpoint or folder; empty builds the class from ``model_config``.
         model_config: sizes handed to the model's configuration class (``hidden_size``, ``d_model``, ...).
-        embedding_init_std: standard deviation of fresh embeddings and output layer in a model built from sizes; None keeps
-            the class's own, with which T5 and mT5 start far above ln(vocab_size).
+        embedding_init_std: std of fresh embeddings and output layer in a model built from sizes; None leaves
+            it as the class does, with which T5 and mT5 start far above ln(vocab_size).
         num_labels: classes; for data given by the user it is counted and this is only checked against it.
         tokenizer_dir: folder of a trained tokenizer; empty trains one (small) or takes the checkpoint's (full).
         vocab_size: pieces of the tokenizer that is trained on the corpus.
