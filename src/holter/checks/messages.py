@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from holter.checks.base import Check, Needs, clues
 from holter.checks.symptoms import TRAIN_LOSSES, broken, finite
 from holter.finding import Clue, Evidence, Finding, Fix, Severity
-from holter.run import EVENT_ERROR, EVENT_LOAD, EVENT_MESSAGE, EVENT_WARNING, Event, Run, Source
+from holter.run import EVENT_ERROR, Event, Run, Source
 
 QUOTE_LENGTH = 160
 """Characters of a message that are quoted: two lines of a terminal; the source says where the rest stands."""
@@ -226,6 +226,3 @@ def _texts(value: Any) -> Iterator[str]:
 
 ERRORS = (EVENT_ERROR, "fact")
 """Where an error text counts: a traceback, or a note of one."""
-
-WARNINGS = (EVENT_WARNING, EVENT_LOAD, EVENT_MESSAGE, EVENT_ERROR, "fact")
-"""Where a warning text counts."""

@@ -34,9 +34,6 @@ SHARDING = (
 FEWEST = 2
 """Pairs of processes with the same batch before it counts: one may be chance in a tiny set."""
 
-SMALL_SET = 64
-"""Rows below which one equal pair is already telling, as both hold the same ids."""
-
 
 class SameSamplesOnRanks(Check):
     """What it looks for
