@@ -63,6 +63,8 @@ def test_secrets_never_enter_the_record(tmp_path):
         ("python train.py --no_gradient_checkpointing", "gradient_checkpointing", False),
         ("python -m verl.main actor.optim.lr=1e-6 +trainer.max_steps=5", "max_steps", 5),
         ("python train.py --per-device-train-batch-size 4", "per_device_train_batch_size", 4),
+        ("srun --ntasks 2 torchrun --nproc_per_node 4 run.py", "launcher", "torchrun"),
+        ("tune run --nproc_per_node 2 lora_finetune optimizer.lr=2e-5", "world_size", 2),
         ("BATCH_SIZE=8 python train.py", "per_device_train_batch_size", 8),
         ("cd x && python train.py --lr 3e-4 ; ls", "learning_rate", 3e-4),
         ("pip install -q transformers==4.57.1 'torch>=2'", "versions.transformers", "4.57.1"),

@@ -9,9 +9,10 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-from holter.names import NEVER_BARE, config_name, normal
+from holter.names import NEVER_BARE, config_name, meaning_of, normal
 from holter.readers.base import literal
 from holter.run import Authority, Run, Source, Value
 from holter.secrets import mask, mask_value
@@ -22,7 +23,7 @@ FEW_KNOWN = 2  # a command that is no launcher counts when so many of its option
 _ASSIGNMENT = re.compile(r"(?:export\s+|set\s+|%env\s+|env\s+)?([A-Za-z_]\w*)=(.*)", re.S)
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^}]*))?\}|(\w+))")
 _SEPARATORS = frozenset({";", "&&", "||", "|", "&", "do", "then", "else", "done", "fi"})
-_LAUNCHERS = frozenset({"accelerate", "torchrun", "deepspeed", "mpirun", "horovodrun", "srun"})
+_LAUNCHERS = ("accelerate", "torchrun", "deepspeed", "horovodrun", "mpirun", "srun")  # the one that counts first
 _PROGRAMS = re.compile(
     r"(?:.*/)?(?:python[\d.]*|\w+\.py|llamafactory-cli|axolotl|tune|xtuner|swift|litgpt|trl|kedro|fairseq-\w+)$"
 )
@@ -98,14 +99,14 @@ class Commands:
         return found
 
     def _options(self, words: list[Word]) -> bool:
-        launcher = next((word.text for word in words[:3] if word.text.rsplit("/", 1)[-1] in _LAUNCHERS), None)
+        launcher = _launcher_of(words)
         program = any(_PROGRAMS.match(word.text) for word in words)
         options = list(_pairs(words))
         known = sum(1 for key, _, _ in options if config_name(key) is not None)
         if not (launcher or program or known >= FEW_KNOWN):
             return False
         script = next((at for at, word in enumerate(words) if word.text.endswith(".py")), len(words))
-        counted = launcher is not None and self._launcher(launcher.rsplit("/", 1)[-1], words[:script])
+        counted = launcher is not None and self._launcher(launcher, words[:script])
         for key, value, line in options:
             if not (counted and config_name(key) == "world_size"):
                 self._option(key, value, line)
@@ -180,6 +181,20 @@ def _split(line: str) -> list[str]:
         return line.split(" #")[0].split()
 
 
+def _launcher_of(words: list[Word]) -> str | None:
+    """The launcher that starts the training processes: of ``srun torchrun`` it is torchrun."""
+    before = {word.text.rsplit("/", 1)[-1] for word in words[:12] if not word.text.startswith("-")}
+    return next((name for name in _LAUNCHERS if name in before), None)
+
+
+@cache
+def _takes_one(option: str) -> bool:
+    """Whether an option is a number, so that a second word behind it is an argument of the command."""
+    ours = config_name(option)
+    row = meaning_of(ours) if ours is not None else None
+    return row is not None and row.is_number
+
+
 def _pairs(words: list[Word]) -> Iterator[tuple[str, Any, int]]:
     """Options with their values: text, a list for several, True for a bare flag; and ``key=value`` overrides."""
     at = 0
@@ -204,4 +219,6 @@ def _pairs(words: list[Word]) -> Iterator[tuple[str, Any, int]]:
                 break
             values.append(words[at].text)
             at += 1
+            if _takes_one(name):
+                break
         yield name, (True if not values else values[0] if len(values) == 1 else values), word.line
