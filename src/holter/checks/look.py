@@ -13,6 +13,7 @@ from holter.run import Call, Code, Expression, Run, Value
 HALF = frozenset({"float16", "fp16", "half", "16-true", "f16"})
 BRAIN = frozenset({"bfloat16", "bf16", "bf16-true"})
 MIXED_HALF = re.compile(r"\b(16-mixed|amp|autocast|apex|mixed|grad ?scaler|o1|o2)\b")
+MODEL_LIKE = re.compile(r"model|\bnet\b|network|from_pretrained|\bNet\(", re.I)
 ON = frozenset({"true", "yes", "on", "1"})
 OFF = frozenset({"false", "no", "off", "0", "none", "null", ""})
 
@@ -109,6 +110,9 @@ def half_weights(run: Run) -> Known | None:
     found = weights_dtype(run)
     if found is not None and dtype_word(found.plain) == "float16":
         return found
+    for call in calls(run, "half"):
+        if not call.args and MODEL_LIKE.search(f"{call.target} {call.name}"):
+            return Known(name=f"{call.name}()", value=Value(value="float16", source=call.source))
     precision = known(run, "precision")
     words = "" if precision is None else written(precision.plain).lower()
     if words.startswith(("16-true", "fp16-true")) or ("fp16" in words and ("weights" in words or "pure" in words)):
