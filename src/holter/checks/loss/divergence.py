@@ -106,7 +106,9 @@ def _clues(run: Run, loss: Series, turn: int) -> Iterator[Clue]:
     yield from clues(why, lr_too_high=4.0, grad_clip_disabled=1.5, fp16_overflow=-1, labels_all_masked=-3)
     yield from clues(why, overfitting=-2, low_precision_weights=0.5, missing_zero_grad=1.0)
     clip = known(run, "max_grad_norm")
-    if clip is not None and not is_off(clip.plain):
+    if clip is not None and is_off(clip.plain):
+        yield from clues("max_grad_norm is off", grad_clip_disabled=1.5, lr_too_high=-0.5)
+    elif clip is not None:
         yield from clues(f"max_grad_norm is {clip.plain}", grad_clip_disabled=-3)
     rate = run.series.get("learning_rate")
     if rate is not None and len(rate) > 2 and not steps_restart(rate):

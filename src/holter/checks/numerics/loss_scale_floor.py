@@ -17,7 +17,7 @@ LOW_SCALE = 128.0
 """Healthy fp16 runs settle between 2**10 and 2**30; below 2**7 the search has gone past every level that works."""
 
 MIN_FALLS = 6
-"""Overflows in an unbroken row that end below `LOW_SCALE`: from 2**13 that is what it takes to get there."""
+"""Overflows in an unbroken row that end at or below `LOW_SCALE`: from 2**13 that is what it takes to get there."""
 
 
 def _overflow(scale: float, to: float) -> Event:
@@ -65,9 +65,7 @@ class LossScaleAtFloor(Check):
 
     def detect(self, run: Run) -> Iterator[Finding]:
         said, course = says_minimum(run), scale_course(run)
-        low = min(course, key=lambda s: s.scale, default=None)
-        exhausted = said is not None or (low is not None and course[-1].scale <= FLOOR) or _long_fall(course)
-        if not exhausted:
+        if not is_exhausted(run):
             return
         evidence: list[Evidence] = [said] if said is not None else []
         if course:
@@ -94,11 +92,18 @@ class LossScaleAtFloor(Check):
     not_enough = [case("no log", series={"loss": [2.0]})]
 
 
+def is_exhausted(run: Run) -> bool:
+    """Whether the scale is at its floor, is said to be, or was still falling fast at a small value."""
+    course = scale_course(run)
+    at_floor = bool(course) and course[-1].scale <= FLOOR
+    return says_minimum(run) is not None or at_floor or _long_fall(course)
+
+
 def _long_fall(course: list[ScaleStep]) -> bool:
     """Whether the course is an unbroken fall of many halvings that is still going on at a small scale."""
     scales = [s.scale for s in course]
     falls = all(later <= earlier for earlier, later in pairwise(scales))
-    return falls and len(scales) >= MIN_FALLS and scales[-1] < LOW_SCALE and scales[-2] > scales[-1]
+    return falls and len(scales) >= MIN_FALLS and scales[-1] <= LOW_SCALE and scales[-2] > scales[-1]
 
 
 def _from_the_start(run: Run) -> bool:

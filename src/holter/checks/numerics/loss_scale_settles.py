@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from holter.checks.base import Check, Needs, case, clues
-from holter.checks.numerics._scaler import FLOOR, overflows, says_minimum, scale_course, skipped_share
-from holter.checks.numerics.loss_scale_floor import _falls, _overflow
+from holter.checks.numerics._scaler import overflows, skipped_share
+from holter.checks.numerics.loss_scale_floor import _falls, _overflow, is_exhausted
 from holter.finding import Evidence, Finding, Severity
 from holter.run import Run
 from holter.stages import Stage
@@ -45,8 +45,8 @@ class LossScaleOverflows(Check):
     needs = Needs(any_of=(("events",), ("loss_scale",)))
 
     def detect(self, run: Run) -> Iterator[Finding]:
-        lines, course = overflows(run), scale_course(run)
-        if not lines or says_minimum(run) is not None or (course and course[-1].scale <= FLOOR):
+        lines = overflows(run)
+        if not lines or is_exhausted(run):
             return
         count = sum(event.count for event in lines)
         share = skipped_share(run)

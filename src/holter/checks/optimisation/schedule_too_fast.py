@@ -74,12 +74,19 @@ class ScheduleEndsEarly(Check):
             and not any(word in name for word in RESTARTS)
             and "constant" not in name
         ):
-            yield self.finding(
-                f"The learning rate rises again {len(turns)} times after falling, under lr_scheduler_type {name}",
-                evidence=[point(rate, turns[0])],
-                severity=Severity.WARNING,
-                clues=clues("a schedule of this kind only falls", scheduler_step_mismatch=3.0, resume_state_lost=2.0),
-            )
+            yield self._rises_again(run, rate, turns, name)
+
+    def _rises_again(self, run: Run, rate: Series, turns: list[int], name: str) -> Finding:
+        evidence, bits = [point(rate, turns[0])], 3.0
+        bottom, end, world = rate.step(turns[0]), planned_steps(run) or last_step(rate), count_of(run, "world_size")
+        if bottom and end and world is not None and world > 1 and math.isclose(end / bottom, world, rel_tol=LIKE):
+            evidence.append(Evidence(text=f"its first low, at step {bottom}, comes {world} times too early"))
+            bits = 6.0
+        return self.finding(
+            f"The learning rate rises again {len(turns)} times after falling, under lr_scheduler_type {name}",
+            evidence=evidence,
+            clues=clues("a schedule of this kind only falls", scheduler_step_mismatch=bits, resume_state_lost=1.0),
+        )
 
     def _early(self, run: Run, rate: Series, ended: tuple[int, float], end: float) -> Iterator[Finding]:
         ratio, world = end / ended[1], count_of(run, "world_size")
