@@ -18,17 +18,17 @@ def cases(kind):
             yield pytest.param(check, example, id=f"{code}-{example.label}")
 
 
-@pytest.mark.parametrize(("check", "example"), cases("bad"))
+@pytest.mark.parametrize(("check", "example"), list(cases("bad")))
 def test_bad_case_is_found(check, example):
     assert outcome_of(check, example) is Outcome.FOUND
 
 
-@pytest.mark.parametrize(("check", "example"), cases("good"))
+@pytest.mark.parametrize(("check", "example"), list(cases("good")))
 def test_good_case_passes(check, example):
     assert outcome_of(check, example) is Outcome.PASSED
 
 
-@pytest.mark.parametrize(("check", "example"), cases("not_enough"))
+@pytest.mark.parametrize(("check", "example"), list(cases("not_enough")))
 def test_not_enough_is_skipped(check, example):
     assert outcome_of(check, example) is Outcome.SKIPPED
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from holter.probes.base import Lacks, Notebook
 from holter.probes.subject import Subject
 
@@ -27,6 +29,25 @@ def probe(subject: Subject, notebook: Notebook) -> None:
     rows = [(labels.reshape(len(labels), -1) != IGNORE_INDEX).sum(1) for labels in found]
     notebook.fact("batch.labels.rows", int(sum(len(r) for r in rows)))
     notebook.fact("batch.labels.rows_without", int(sum((r == 0).sum() for r in rows)))
+    if found[0].ndim == 2:
+        notebook.fact("batch.labels.counted", counted.numel())
+        notebook.fact("batch.labels.padding_counted", sum(_padding(subject, batch) for batch in notebook.batches))
     outputs = getattr(getattr(subject.core, "config", None), "num_labels", None)
     if found[0].ndim == 1 and outputs:
         notebook.fact("batch.labels.outputs", int(outputs))
+
+
+def _padding(subject: Subject, batch: dict[str, Any]) -> int:
+    """Counted labels that are padding: at masked positions, or the run of pad ids that ends a target of its own length.
+
+    One pad id at the end of a target is left out where pad and eos share an id: it is the end token.
+    """
+    labels, mask = batch["labels"], batch.get("attention_mask")
+    pad = getattr(getattr(subject.core, "config", None), "pad_token_id", None)
+    if mask is not None and mask.shape == labels.shape:
+        return int(((mask == 0) & (labels != IGNORE_INDEX)).sum())
+    if pad is None:
+        return 0
+    trailing = (labels == pad).flip(1).long().cumprod(1).sum(1)
+    shared = pad == getattr(subject.tokenizer, "eos_token_id", None)
+    return int((trailing - int(shared)).clamp(min=0).sum())

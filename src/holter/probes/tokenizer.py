@@ -39,9 +39,6 @@ def _embeddings(subject: Subject, notebook: Notebook) -> None:
     if weight is None:
         return
     notebook.fact("model.embedding_rows", int(weight.shape[0]))
-    added = getattr(subject.tokenizer, "added_tokens_decoder", {})
-    beyond = [i for i in added if i >= getattr(subject.tokenizer, "vocab_size", len(subject.tokenizer))]
-    notebook.fact("tokenizer.added_tokens", len(beyond))
     notebook.fact("model.embeddings_train", bool(weight.requires_grad))
 
 
