@@ -18,7 +18,6 @@ NO_INPUT_GRADIENT = phrase("none of the inputs have requires_grad=true")
 DETACHED = phrase("does not require grad and does not have a grad_fn", *ERRORS)
 CUT = "checkpointing got inputs without gradients, and the loss has none"
 MENDING = Fix(summary="Call model.enable_input_require_grads(), or use_reentrant=False for checkpointing.")
-SEVERED = "the loss hangs on no trainable parameter"
 
 
 MENDED = ("enable_input_require_grads", "prepare_model_for_kbit_training", "prepare_model_for_int8_training")
