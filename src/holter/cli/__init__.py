@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "try": "Test one hypothesis: predicted first, then replayed.",
     "ledger": "Show all hypotheses about a run, refuted ones included.",
     "fix": "Show, or write, the change that the diagnosis calls for.",
+    "replay": "Replay the failing step that a guard saved, as it was or with a setting changed.",
     "verify": "Compare a run with the fix with what the fix predicted.",
     "report": "Gather everything about a run on one page.",
     "demo": "See the whole way on a small model: about a minute on a CPU.",

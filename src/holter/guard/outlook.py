@@ -168,8 +168,8 @@ class Outlook:
             self.record.fact(name, value)
         if found.loss_factor.is_fault or found.grad_factor.is_fault:
             text = (
-                f"the reported loss {found.reported:.4g} is {found.loss_factor} times the loss of its own logits, "
-                f"{found.true:.4g}; the gradient {found.grad_factor}"
+                f"the reported loss {found.reported:.4g} is {found.loss_factor.value:.4g} times the loss of its own "
+                f"logits, {found.true:.4g}: {found.loss_factor}; the gradient: {found.grad_factor}"
             )
             self.event("warning", text, step, "accounting")
         if step == 0 and found.classes > 1:

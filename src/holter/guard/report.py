@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,6 @@ from holter.guard.examine import Examination
 
 if TYPE_CHECKING:
     from holter.guard.core import Core
-
-logger = logging.getLogger("holter")
 
 FACTS = ("phase", "module", "kind", "dtype", "input_max", "weight_max", "needed_max", "headroom_bits", "rows")
 MORE = ("batch_rows", "targets", "fp32_loss", "mended", "loss")
@@ -32,6 +29,7 @@ def tell(core: Core, found: Examination | None, everyone: list[Any]) -> None:
         core.record.flush()
         return
     facts(core, told["breakdown"])
+    core.record.fact("guard.fault_step", told["step"])
     ranks = [i for i, s in enumerate(everyone) if s is not None and _is_bad(s)]
     core.record.fact("guard.fault_ranks", ranks)
     whose = f"rank {rank}: " if len(everyone) > 1 else ""
@@ -41,8 +39,7 @@ def tell(core: Core, found: Examination | None, everyone: list[Any]) -> None:
     core.record.flush()
     if core.peers.rank == 0:
         short = _diagnosis(core, told["step"])
-        logger.error("step %d: %s\n%s", told["step"] + 1, text, short)
-        core.announce(f"step {told['step'] + 1}: {text}")
+        core.announce(f"step {told['step'] + 1}: {text}\n{short}")
 
 
 def facts(core: Core, breakdown: dict[str, Any]) -> None:
