@@ -56,11 +56,15 @@ def conclude(book: Any, evaluation: EvalAccount | None, *, versions: dict[str, s
 
 def tolerance_of(trainer: Any) -> tuple[float, str]:
     """Relative tolerance and its reason, by the precision the forward pass runs in."""
+    args = trainer.args
+    return tolerance_of_model(trainer.model, "half" if args.fp16 or args.bf16 else "")
+
+
+def tolerance_of_model(model: Any, autocast: str) -> tuple[float, str]:
+    """The same for a model and the dtype it is autocast to, empty for none."""
     import torch
 
-    args = trainer.args
-    half = args.fp16 or args.bf16 or any(p.dtype in (torch.float16, torch.bfloat16) for p in trainer.model.parameters())
-    if half:
+    if autocast or any(p.dtype in (torch.float16, torch.bfloat16) for p in model.parameters()):
         return HALF_TOLERANCE, "half precision rounds each operation to 8 to 11 bits"
     return FP32_TOLERANCE, "fp32 sums in another order differ by about 1e-6; room is left for long sums"
 

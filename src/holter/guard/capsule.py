@@ -15,6 +15,7 @@ from holter.accounting.measure import versions
 from holter.accounting.snapshot import RandomState
 from holter.errors import ReadError
 from holter.guard.batches import Autocast, MicroBatch
+from holter.guard.record import CAPSULES
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -47,7 +48,7 @@ def save(core: Core, step: int, micro_batch: int, batch: MicroBatch) -> Path:
     from safetensors.torch import save_file
 
     rank = f"-rank-{core.peers.rank}" if core.peers.size > 1 else ""
-    folder = core.record.folder / "capsules" / f"step-{step + 1}{rank}"
+    folder = core.record.folder / CAPSULES / f"step-{step + 1}{rank}"
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {}
     call = {

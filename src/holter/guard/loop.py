@@ -71,7 +71,8 @@ def describe(record: Record, model: nn.Module) -> None:
     inner = unwrapped(model)
     config: Any = getattr(inner, "config", None)
     record.setting("architectures", type(inner).__name__)
-    for name in ("model_type", "num_labels", "vocab_size", "pad_token_id", "eos_token_id"):
+    classes = ("num_labels",) if "Classification" in type(inner).__name__ else ()
+    for name in ("model_type", "vocab_size", "pad_token_id", "eos_token_id", *classes):
         value = getattr(config, name, None)
         if value is not None:
             record.setting(name, value)

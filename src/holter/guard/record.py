@@ -20,7 +20,8 @@ from holter.run import (
     Value,
 )
 
-SERIES, EVENTS, FACTS = "series.jsonl", "events.jsonl", "facts.json"
+SERIES, EVENTS, FACTS, SETTINGS = "series.jsonl", "events.jsonl", "facts.json", "settings.json"
+REPORTS, CAPSULES = "holter-reports", "holter-capsules"  # the readers pass these over
 KINDS = {"fault": EVENT_ERROR, "warning": EVENT_WARNING}
 FLUSH = 50  # rows between writes to disk; a fault and the end write at once
 
@@ -54,7 +55,7 @@ class Record:
         if self.writes:
             self.folder.mkdir(parents=True, exist_ok=True)
             with (self.folder / EVENTS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": step, "kind": kind, "message": text, **_plain(data)}) + "\n")
+                file.write(json.dumps({"step": step, "kind": kind, "message": text}) + "\n")
 
     def fact(self, name: str, value: Any) -> None:
         """A measured value; the latest one is believed."""
@@ -63,7 +64,7 @@ class Record:
 
     def setting(self, name: str, value: Any) -> None:
         """A setting as it really was."""
-        source = Source(file=f"{self.folder.name}/{FACTS}", key=name)
+        source = Source(file=f"{self.folder.name}/{SETTINGS}", key=name)
         self.run.config[name] = [Value(value=value, source=source, authority=Authority.MEASURED)]
 
     def flush(self) -> None:
@@ -75,9 +76,10 @@ class Record:
             with (self.folder / SERIES).open("a", encoding="utf-8") as file:
                 file.write("\n".join(self._rows) + "\n")
             self._rows.clear()
-        if self.run.facts:
-            facts = {name: _plain(values[0].value) for name, values in self.run.facts.items()}
-            (self.folder / FACTS).write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        for name, table in ((FACTS, self.run.facts), (SETTINGS, self.run.config)):
+            if table:
+                plain = {key: _plain(values[0].value) for key, values in table.items()}
+                (self.folder / name).write_text(json.dumps(plain, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _number(value: float) -> Any:

@@ -7,6 +7,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from holter.guard.examine import Examination
+from holter.guard.record import REPORTS
 
 if TYPE_CHECKING:
     from holter.guard.core import Core
@@ -76,15 +77,16 @@ def _diagnosis(core: Core, step: int) -> str:
     from holter.reports import write
 
     result = diagnose(core.record.run)
-    folder = core.record.folder
+    folder = core.record.folder / REPORTS
     if core.record.writes:
+        folder.mkdir(parents=True, exist_ok=True)
         for form, ending in (("text", "txt"), ("json", "json"), ("html", "html")):
             stream = StringIO()
             write(result, core.record.run, form, stream)
-            (folder / f"report-step-{step + 1}.{ending}").write_text(stream.getvalue(), encoding="utf-8")
+            (folder / f"step-{step + 1}.{ending}").write_text(stream.getvalue(), encoding="utf-8")
     cause = "undetermined"
     if result.causes:
         first = result.causes[0]
         cause = f"{first.cause} ({first.confidence:.0%}, {first.basis.word}): {first.title}"
         core.record.fact("guard.cause", first.cause)
-    return f"cause: {cause}; report: {folder / f'report-step-{step + 1}.txt'}"
+    return f"cause: {cause}; report: {folder / f'step-{step + 1}.txt'}"
