@@ -51,9 +51,10 @@ def _steps(subject: Subject) -> int:
     rows = len(subject.train_dataset) if hasattr(subject.train_dataset, "__len__") else 0
     if not rows:
         raise Lacks("a length of the data or max_steps, so the steps of the run are not known")
-    micro = math.ceil(rows / (args.per_device_train_batch_size * max(args.world_size, 1)))
+    micro: int = math.ceil(rows / (args.per_device_train_batch_size * max(args.world_size, 1)))
     epochs = float(args.num_train_epochs)
-    return math.ceil(max(micro // args.gradient_accumulation_steps, 1) * epochs)
+    updates = max(micro // int(args.gradient_accumulation_steps), 1)
+    return math.ceil(updates * epochs)
 
 
 def _decayed_norms(subject: Subject) -> int:
