@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
+
+import click
 import pytest
 from stub_findings import finding
 
+from holter import cli
+from holter.diagnosis.causes import CAUSES
 from holter.diagnosis.consequences import consequences, explained_away
 from holter.diagnosis.remedy import remedy
 from holter.diagnosis.result import RankedCause
 from holter.diagnosis.suggest import MOST_SUGGESTIONS, suggest
 from holter.diagnosis.suspects import suspects
 from holter.diagnosis.weigh import weigh
+from holter.experiments.expression import parse
 from holter.finding import Basis, Clue
 from holter.run import Run
 from holter.stages import Stage
@@ -42,6 +48,25 @@ def test_few_and_without_repetition() -> None:
 @pytest.mark.parametrize(("stage", "wanted"), [(Stage.LOSS, "Guard"), (Stage.DATA, "Check data")])
 def test_without_a_cause_there_is_still_something_to_do(stage: Stage, wanted: str) -> None:
     assert wanted in suggest([], [finding(stage=stage)])[0].measure
+
+
+def test_what_one_command_settles_is_one_suggestion() -> None:
+    causes = [ranked("labels-all-masked", 0.3), ranked("fully-masked-attention-nan", 0.3), ranked("lr-zero", 0.2)]
+    first = suggest(causes, [])[0]
+    assert first.command == "holter check RECIPE"
+    assert first.separates == ("labels-all-masked", "fully-masked-attention-nan", "lr-zero")
+    assert "-100" in first.measure and "visible key" in first.measure
+
+
+@pytest.mark.parametrize("label", sorted(label for label, c in CAUSES.items() if c.confirm.command))
+def test_commands_are_ones_that_exist(label: str) -> None:
+    words = shlex.split(CAUSES[label].confirm.command)
+    assert words.pop(0) == "holter"
+    command = cli.group.get_command(click.Context(cli.group), words.pop(0))
+    assert command is not None
+    parameters = command.make_context("holter", words).params
+    if "expect" in parameters:
+        parse(parameters["expect"])
 
 
 def changes(cause: str, **config: object) -> list[tuple[str, object, object]]:

@@ -13,6 +13,12 @@ from holter.stages import Stage
 MOST_SUGGESTIONS = 3
 """Measurements listed: a person does one, reads the answer and asks again."""
 
+MOST_MEASURES = 2
+"""Sentences in one suggestion."""
+
+MOST_NAMED = 3
+"""Causes named beside a suggestion, unless the command settles more."""
+
 START_COST = 30.0
 """Seconds to start anything at all; added to each cost, so that a tiny cost does not outweigh a clear separation."""
 
@@ -32,28 +38,30 @@ LOOK_AT_START = Measurement(
 
 
 def suggest(causes: Sequence[RankedCause], findings: Sequence[Finding]) -> tuple[Next, ...]:
-    """Measurements in order of separation per second, each with the causes it tells apart."""
+    """Measurements in order of separation per second, each with the causes it tells apart.
+
+    Measurements that one command makes are one suggestion.
+    """
     if not causes:
         general = WATCH if any(Stage.FORWARD <= f.stage <= Stage.UPDATE for f in findings) else LOOK_AT_START
         return (Next(measure=general.measure, command=general.command, separates=()),)
-    ranked = sorted(causes, key=lambda c: -_gain(c))
-    seen: set[str] = set()
-    result = []
-    for cause in ranked:
+    together: dict[str, list[RankedCause]] = {}
+    for cause in causes:
         confirm = CAUSES[cause.cause].confirm
-        if confirm.measure in seen:
-            continue
-        seen.add(confirm.measure)
-        result.append(Next(measure=confirm.measure, command=confirm.command, separates=_separated(cause, causes)))
-    return tuple(result[:MOST_SUGGESTIONS])
+        together.setdefault(confirm.command or confirm.measure, []).append(cause)
+    ranked = sorted(together.values(), key=lambda group: -_gain(group))
+    return tuple(_next(group, causes) for group in ranked[:MOST_SUGGESTIONS])
 
 
-def _gain(cause: RankedCause) -> float:
+def _gain(group: Sequence[RankedCause]) -> float:
     """Expected separation per second: a yes-or-no answer with probability p settles at most p (1 - p)."""
-    p = cause.confidence
-    return p * (1.0 - p) / (CAUSES[cause.cause].confirm.cost + START_COST)
+    settled = sum(c.confidence * (1.0 - c.confidence) for c in group)
+    return settled / (max(CAUSES[c.cause].confirm.cost for c in group) + START_COST)
 
 
-def _separated(cause: RankedCause, causes: Sequence[RankedCause]) -> tuple[str, ...]:
-    others = [c.cause for c in causes if not same_cause(c.cause, cause.cause)]
-    return (cause.cause, *others[:2])
+def _next(group: Sequence[RankedCause], causes: Sequence[RankedCause]) -> Next:
+    measures = dict.fromkeys(CAUSES[c.cause].confirm.measure for c in group[:MOST_MEASURES])
+    inside = [c.cause for c in group]
+    others = [c.cause for c in causes if not any(same_cause(c.cause, label) for label in inside)]
+    separates = (*inside, *others)[: max(len(inside), MOST_NAMED)]
+    return Next(measure=" ".join(measures), command=CAUSES[inside[0]].confirm.command, separates=separates)
