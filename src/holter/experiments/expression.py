@@ -17,9 +17,23 @@ import math
 import operator
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from holter.errors import ConfigError
+from holter.experiments.nodes import (
+    Node,
+    Scope,
+    and_,
+    combine,
+    compare,
+    constant,
+    each,
+    look_up,
+    not_,
+    or_,
+    predicate,
+    reduce,
+)
 from holter.run import Run
 
 APPROXIMATELY = 0.02
@@ -71,10 +85,6 @@ _WINDOWS: dict[str, Callable[[float, float], bool]] = {
     "@>": operator.gt,
 }
 
-_Values = list[float] | None
-_Truth = bool | None
-_Node = Callable[["_Scope"], "list[float] | bool | None"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
@@ -91,24 +101,17 @@ class Outcome:
     unknown: tuple[str, ...] = ()
 
 
-@dataclass
-class _Scope:
-    runs: Mapping[str, Run]
-    values: dict[str, list[float]] = field(default_factory=dict)
-    unknown: list[str] = field(default_factory=list)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Symptom:
     """A parsed expression; `holds` evaluates it."""
 
     text: str
     references: tuple[str, ...]
-    _node: _Node
+    _node: Node
 
     def holds(self, run: Run, **others: Run) -> Outcome:
         """Evaluate over ``run``; ``others`` are runs that the text calls by name, such as ``good.loss@1``."""
-        scope = _Scope({"": run, "run": run, "bad": run, **others})
+        scope = Scope({"": run, "run": run, "bad": run, **others})
         truth = self._node(scope)
         return Outcome(
             truth=truth if isinstance(truth, bool) else None,
@@ -171,7 +174,7 @@ class _Parser:
         if self._take(wanted) is None:
             raise self._error(self._here(), f"expected {wanted!r}, found {self._peek() or 'the end'!r}")
 
-    def whole(self) -> _Node:
+    def whole(self) -> Node:
         node, is_truth = self._either()
         if self.at < len(self.tokens):
             raise self._error(self._here(), f"did not expect {self._peek()!r}")
@@ -179,51 +182,51 @@ class _Parser:
             raise self._error(0, "it is a number, neither true nor false; compare it with something")
         return node
 
-    def _either(self) -> tuple[_Node, bool]:
+    def _either(self) -> tuple[Node, bool]:
         node, truth = self._both()
         while self._take("or"):
             other = self._truth(self._both())
-            node, truth = _or(self._truth((node, truth)), other), True
+            node, truth = or_(self._truth((node, truth)), other), True
         return node, truth
 
-    def _both(self) -> tuple[_Node, bool]:
+    def _both(self) -> tuple[Node, bool]:
         node, truth = self._negated()
         while self._take("and"):
             other = self._truth(self._negated())
-            node, truth = _and(self._truth((node, truth)), other), True
+            node, truth = and_(self._truth((node, truth)), other), True
         return node, truth
 
-    def _negated(self) -> tuple[_Node, bool]:
+    def _negated(self) -> tuple[Node, bool]:
         if self._take("not"):
-            return _not(self._truth(self._negated())), True
+            return not_(self._truth(self._negated())), True
         return self._compared()
 
-    def _compared(self) -> tuple[_Node, bool]:
+    def _compared(self) -> tuple[Node, bool]:
         left, truth = self._sum()
         sign = self._take(*_ORDER)
         if sign is None:
             return left, truth
         right = self._number(self._sum())
-        return _compare(self._number((left, truth)), right, _ORDER[sign]), True
+        return compare(self._number((left, truth)), right, _ORDER[sign]), True
 
-    def _sum(self) -> tuple[_Node, bool]:
+    def _sum(self) -> tuple[Node, bool]:
         return self._chain(self._product, "+", "-")
 
-    def _product(self) -> tuple[_Node, bool]:
+    def _product(self) -> tuple[Node, bool]:
         return self._chain(self._signed, "*", "/")
 
-    def _chain(self, operand: Callable[[], tuple[_Node, bool]], *signs: str) -> tuple[_Node, bool]:
+    def _chain(self, operand: Callable[[], tuple[Node, bool]], *signs: str) -> tuple[Node, bool]:
         node, truth = operand()
         while sign := self._take(*signs):
-            node, truth = _combine(self._number((node, truth)), self._number(operand()), _ARITHMETIC[sign]), False
+            node, truth = combine(self._number((node, truth)), self._number(operand()), _ARITHMETIC[sign]), False
         return node, truth
 
-    def _signed(self) -> tuple[_Node, bool]:
+    def _signed(self) -> tuple[Node, bool]:
         if self._take("-"):
-            return _each(self._number(self._signed()), operator.neg), False
+            return each(self._number(self._signed()), operator.neg), False
         return self._atom()
 
-    def _atom(self) -> tuple[_Node, bool]:
+    def _atom(self) -> tuple[Node, bool]:
         if self._take("("):
             inside = self._either()
             self._expect(")")
@@ -233,26 +236,26 @@ class _Parser:
         kind, word, at = self.tokens[self.at]
         self.at += 1
         if kind == "number":
-            return _constant(float(word)), False
+            return constant(float(word)), False
         if kind != "name" or word in ("and", "or", "not"):
             raise self._error(at, f"did not expect {word!r}")
         if self._take("("):
             return self._function(word, at)
         return self._reference(word), False
 
-    def _function(self, name: str, at: int) -> tuple[_Node, bool]:
+    def _function(self, name: str, at: int) -> tuple[Node, bool]:
         argument = self._number(self._either())
         self._expect(")")
         if name in _PREDICATE:
-            return _predicate(argument, _PREDICATE[name]), True
+            return predicate(argument, _PREDICATE[name]), True
         if name in _NUMERIC:
-            return _reduce(argument, _NUMERIC[name]), False
+            return reduce(argument, _NUMERIC[name]), False
         if name in _ELEMENTWISE:
-            return _each(argument, _ELEMENTWISE[name]), False
+            return each(argument, _ELEMENTWISE[name]), False
         known = ", ".join(sorted([*_PREDICATE, *_NUMERIC, *_ELEMENTWISE]))
         raise self._error(at, f"there is no function {name!r}; there are {known}")
 
-    def _reference(self, word: str) -> _Node:
+    def _reference(self, word: str) -> Node:
         window, text = None, word
         sign = self._take(*_WINDOWS)
         if sign is not None:
@@ -262,7 +265,7 @@ class _Parser:
             self.at += 1
             window, text = (_WINDOWS[sign], bound), f"{word}{sign}{bound:g}"
         self.references.append(text)
-        return _look_up(word.strip("`"), window, text, whole=self._inside_reduction())
+        return look_up(word.strip("`"), window, text, whole=self._inside_reduction())
 
     def _inside_reduction(self) -> bool:
         depth = 0
@@ -273,122 +276,12 @@ class _Parser:
                 return index > 0 and self.tokens[index - 1][1] in {*_NUMERIC, *_PREDICATE}
         return False
 
-    def _truth(self, found: tuple[_Node, bool]) -> _Node:
+    def _truth(self, found: tuple[Node, bool]) -> Node:
         if not found[1]:
             raise self._error(self._here(), "a comparison was expected, not a number")
         return found[0]
 
-    def _number(self, found: tuple[_Node, bool]) -> _Node:
+    def _number(self, found: tuple[Node, bool]) -> Node:
         if found[1]:
             raise self._error(self._here(), "a number was expected, not a comparison")
         return found[0]
-
-
-def _constant(value: float) -> _Node:
-    return lambda scope: [value]
-
-
-def _look_up(
-    name: str, window: tuple[Callable[[float, float], bool], float] | None, text: str, *, whole: bool
-) -> _Node:
-    def node(scope: _Scope) -> list[float] | None:
-        values = _values(scope.runs, name, window, whole)
-        if values:
-            scope.values[text] = values
-            return values
-        scope.unknown.append(text)
-        return None
-
-    return node
-
-
-def _values(
-    runs: Mapping[str, Run], name: str, window: tuple[Callable[[float, float], bool], float] | None, whole: bool
-) -> list[float]:
-    prefix, _, rest = name.partition(".")
-    run, key = (runs[prefix], rest) if rest and prefix in runs else (runs[""], name)
-    series = run.series.get(key)
-    if series is None or not len(series):
-        value = run.fact(key) or run.setting(key)
-        return [float(value.value)] if value is not None and isinstance(value.value, (int, float)) else []
-    if window is None:
-        return list(series.values) if whole else [series.values[-1]]
-    inside, bound = window
-    steps = [i + 1.0 if math.isnan(s) else s for i, s in enumerate(series.steps)]
-    return [v for v, s in zip(series.values, steps, strict=True) if inside(s, bound)]
-
-
-def _combine(left: _Node, right: _Node, combine: Callable[[float, float], float]) -> _Node:
-    def node(scope: _Scope) -> list[float] | None:
-        a, b = _as_values(left(scope)), _as_values(right(scope))
-        return None if a is None or b is None else [combine(x, y) for x in a for y in b]
-
-    return node
-
-
-def _compare(left: _Node, right: _Node, holds: Callable[[float, float], bool]) -> _Node:
-    def node(scope: _Scope) -> bool | None:
-        a, b = _as_values(left(scope)), _as_values(right(scope))
-        return None if a is None or b is None else any(holds(x, y) for x in a for y in b)
-
-    return node
-
-
-def _each(inner: _Node, change: Callable[[float], float]) -> _Node:
-    def node(scope: _Scope) -> list[float] | None:
-        values = _as_values(inner(scope))
-        return None if values is None else [change(v) for v in values]
-
-    return node
-
-
-def _reduce(inner: _Node, reduce: Callable[[list[float]], float]) -> _Node:
-    def node(scope: _Scope) -> list[float] | None:
-        values = _as_values(inner(scope))
-        return [reduce(values)] if values else None
-
-    return node
-
-
-def _predicate(inner: _Node, test: Callable[[list[float]], bool]) -> _Node:
-    def node(scope: _Scope) -> bool | None:
-        values = _as_values(inner(scope))
-        return test(values) if values else None
-
-    return node
-
-
-def _and(left: _Node, right: _Node) -> _Node:
-    def node(scope: _Scope) -> bool | None:
-        a, b = _as_truth(left(scope)), _as_truth(right(scope))
-        if a is False or b is False:
-            return False
-        return None if a is None or b is None else True
-
-    return node
-
-
-def _or(left: _Node, right: _Node) -> _Node:
-    def node(scope: _Scope) -> bool | None:
-        a, b = _as_truth(left(scope)), _as_truth(right(scope))
-        if a or b:
-            return True
-        return None if a is None or b is None else False
-
-    return node
-
-
-def _not(inner: _Node) -> _Node:
-    def node(scope: _Scope) -> bool | None:
-        truth = _as_truth(inner(scope))
-        return None if truth is None else not truth
-
-    return node
-
-
-def _as_values(found: list[float] | bool | None) -> _Values:
-    return found if isinstance(found, list) else None
-
-
-def _as_truth(found: list[float] | bool | None) -> _Truth:
-    return found if isinstance(found, bool) else None
