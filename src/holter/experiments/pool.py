@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import socket
 import sys
 import tempfile
@@ -152,7 +151,3 @@ def _free_port() -> int:
         port: int = probe.getsockname()[1]
         return port
 
-
-def default_jobs() -> int:
-    """How many trials fit beside each other: half the cores, at least one."""
-    return max(1, (os.cpu_count() or 2) // 2)
