@@ -51,6 +51,7 @@ CHECK_FAMILIES = {
     "DIS": "Several devices",
     "EVL": "Evaluation",
     "SYS": "Libraries, speed, memory",
+    "GRD": "What the guard saw",
 }
 
 

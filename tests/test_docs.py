@@ -71,6 +71,10 @@ def test_everything_has_its_page():
         assert f"`holter {name}`" in readme
 
 
+def test_every_family_of_checks_has_a_title():
+    assert {code[:3] for code in CHECKS} <= set(make_docs.CHECK_FAMILIES)
+
+
 def test_the_file_tree_has_a_note_on_every_line():
     if not has_git():
         pytest.skip("needs the git repository")
