@@ -42,3 +42,8 @@ def test_check_is_complete(code):
     assert len(check.bad) >= 1 and len(check.good) >= 2 and len(check.not_enough) >= 1
     for heading in HEADINGS:
         assert heading in (check.__doc__ or ""), f"{code} has no '{heading}' in its docstring"
+
+
+def test_names_are_unique():
+    names = [load(code).name for code in CHECKS]
+    assert sorted(set(names)) == sorted(names)

@@ -152,7 +152,7 @@ def verification(found: Verification) -> Section:
     ]
     if found.still_off:
         blocks.append(Items(items=tuple(Item(text=text, tone="warning") for text in found.still_off)))
-    return Section(key="verification", title="After the fix", blocks=tuple(blocks))
+    return Section(key="verification", title="Verification", blocks=tuple(blocks))
 
 
 def _values(values: Mapping[str, float]) -> str:

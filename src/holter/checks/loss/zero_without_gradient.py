@@ -1,4 +1,4 @@
-"""LOS011 nothing-supervised."""
+"""LOS011 zero-loss-without-gradient."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class NothingSupervised(Check):
     """
 
     code = "LOS011"
-    name = "nothing-supervised"
+    name = "zero-loss-without-gradient"
     title = "The loss is exactly 0.0 and nothing was learnt"
     severity = Severity.ERROR
     stage = Stage.LOSS

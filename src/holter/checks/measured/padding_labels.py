@@ -1,4 +1,4 @@
-"""LAB103 padding-in-labels."""
+"""LAB103 padding-counted-in-loss."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PaddingInLabels(Check):
     """
 
     code = "LAB103"
-    name = "padding-in-labels"
+    name = "padding-counted-in-loss"
     title = "Padding positions are counted in the loss"
     severity = Severity.WARNING
     stage = Stage.COLLATE

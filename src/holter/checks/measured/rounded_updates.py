@@ -1,4 +1,4 @@
-"""MOD103 updates-rounded-away."""
+"""MOD103 most-updates-rounded-away."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class UpdatesRoundedAway(Check):
     """
 
     code = "MOD103"
-    name = "updates-rounded-away"
+    name = "most-updates-rounded-away"
     title = "Most updates are smaller than the spacing of the weights"
     severity = Severity.WARNING
     stage = Stage.UPDATE

@@ -1,4 +1,4 @@
-"""SYS001 loss-scale-at-floor."""
+"""SYS001 loss-scale-minimum-said."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class LossScaleAtFloor(MessageCheck):
     """
 
     code = "SYS001"
-    name = "loss-scale-at-floor"
+    name = "loss-scale-minimum-said"
     title = "The loss scale cannot fall any further"
     severity = Severity.ERROR
     stage = Stage.UNSCALE
