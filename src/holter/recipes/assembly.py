@@ -234,10 +234,9 @@ class _Builder:
     def _report(self, raw: Any, parts: Any, train: Any, evaluation: Any, tokenizer: Any, trainer: Any) -> Any:
         settings = self.settings
         found = report.describe(raw, parts, settings)
-        lengths = tokenize.row_lengths(train)
-        order = trainer._get_train_sampler()
+        padded = tokenize.padded_lengths(train)
         rows = settings.training.per_device_train_batch_size
-        found.padding_share = padding_share(list(order), lengths, rows)
+        found.padding_share = padding_share(list(trainer._get_train_sampler()), padded, rows)
         for side, column, limit in tokenize.limits(settings):
             for name, text, ids in (("train", parts.train, train), ("evaluation", parts.evaluation, evaluation)):
                 if settings.data.task == "span-corruption" and name == "evaluation":

@@ -15,7 +15,7 @@ from transformers import Seq2SeqTrainer, Trainer
 from holter.errors import HolterError
 from holter.recipes import checkpoints
 from holter.recipes.data.order import RowOrder
-from holter.recipes.data.tokenize import row_lengths
+from holter.recipes.data.tokenize import padded_lengths
 from holter.recipes.loss import IGNORED, TokenMean
 
 if TYPE_CHECKING:
@@ -48,14 +48,14 @@ class _Stable:
 
     def _get_train_sampler(self: Any, train_dataset: Any = None) -> RowOrder:
         rows = self.train_dataset if train_dataset is None else train_dataset
-        lengths = row_lengths(rows) if self.settings.data.group_by_length and self.row_weights is None else None
-        step_rows = self.args.per_device_train_batch_size * self.args.world_size
+        grouped = self.settings.data.group_by_length and self.row_weights is None
         return RowOrder(
             len(rows),
-            lengths=lengths,
+            columns=padded_lengths(rows) if grouped else [],
             weights=self.row_weights,
-            step_rows=step_rows,
-            group_rows=step_rows * self.args.gradient_accumulation_steps,
+            batch_rows=self.args.per_device_train_batch_size,
+            processes=self.args.world_size,
+            accumulation=self.args.gradient_accumulation_steps,
             seed=self.args.seed,
             epoch=lambda: int(self.state.epoch or 0),
         )

@@ -81,15 +81,33 @@ def _read_file(path: Path, cache: Path) -> Dataset:
         raise ReadError(f"{path} is empty", where="data", why="it has 0 bytes", do="write it again")
     options: dict[str, Any] = {}
     if kind == "csv":
-        options = {"keep_default_na": False, "dtype": str}
-        if path.suffix.lower() == ".tsv":
-            options |= {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
+        options = _table_options(path)
     try:
         return load_dataset(kind, data_files=str(path), split="train", cache_dir=str(cache / "tables"), **options)
     except Exception as error:
         cause = error.__cause__ or error
+        if "no data" in str(cause):
+            raise ReadError(f"{path} has no rows", where="data", why="it holds nothing but a header") from error
         do = "look at that row; every row needs the same columns"
         raise ReadError(f"could not read {path}", where="data", why=str(cause).strip(), do=do) from error
+
+
+def _table_options(path: Path) -> dict[str, Any]:
+    """All columns are text, and words like NA stay words; a TSV has no quoting, so that a lone quote is a character."""
+    from datasets import Features, Value
+
+    is_tsv = path.suffix.lower() == ".tsv"
+    delimiter = "\t" if is_tsv else ","
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        first = file.readline().rstrip("\r\n")
+    header = first.split(delimiter) if is_tsv else next(csv.reader([first]), [])
+    columns = Features({column: Value("string") for column in header})
+    return {
+        "keep_default_na": False,
+        "features": columns,
+        "delimiter": delimiter,
+        "quoting": csv.QUOTE_NONE if is_tsv else csv.QUOTE_MINIMAL,
+    }
 
 
 def _from_hub(name: str, cache: Path) -> dict[str, Dataset]:

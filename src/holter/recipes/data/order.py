@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch.utils.data import Sampler
+
+from holter.recipes.data.packing import pack
 
 if TYPE_CHECKING:
     import numpy
 
 EPOCH_STRIDE = 100_003
 """Keeps the random streams of neighbouring seeds and epochs apart (a prime above any number of epochs)."""
+MOST_UPDATES = 50
+"""Updates of a megabatch at most, the library's number."""
 
 
 class RowOrder(Sampler[int]):
@@ -20,10 +24,11 @@ class RowOrder(Sampler[int]):
 
     Args:
         rows: how many there are.
-        lengths: tokens of each row, to put alike ones together; None for no grouping.
+        columns: tokens of each row in each padded column, to put alike ones together; empty for no grouping.
         weights: probability of each row, to draw with replacement; None for a permutation.
-        step_rows: rows of one micro-step over all processes; such chunks stay together and change places.
-        group_rows: rows of one update, the unit in which the library's grouping works.
+        batch_rows: rows of a batch on one process.
+        processes: batches of one micro-step, one for each process.
+        accumulation: micro-steps of an update.
         seed: of the order.
         epoch: asked at the start of each pass.
     """
@@ -32,15 +37,16 @@ class RowOrder(Sampler[int]):
         self,
         rows: int,
         *,
-        lengths: numpy.ndarray | None,
+        columns: Sequence[numpy.ndarray],
         weights: torch.Tensor | None,
-        step_rows: int,
-        group_rows: int,
+        batch_rows: int,
+        processes: int,
+        accumulation: int,
         seed: int,
         epoch: Callable[[], int],
     ) -> None:
-        self.rows, self.lengths, self.weights = rows, lengths, weights
-        self.step_rows, self.group_rows = step_rows, group_rows
+        self.rows, self.columns, self.weights = rows, columns, weights
+        self.batch_rows, self.processes, self.accumulation = batch_rows, processes, accumulation
         self.seed, self.epoch = seed, epoch
 
     def __len__(self) -> int:
@@ -50,39 +56,60 @@ class RowOrder(Sampler[int]):
         draw = torch.Generator().manual_seed(self.seed + EPOCH_STRIDE * self.epoch())
         if self.weights is not None:
             yield from torch.multinomial(self.weights, self.rows, replacement=True, generator=draw).tolist()
-        elif self.lengths is None:
+        elif not self.columns:
             yield from torch.randperm(self.rows, generator=draw).tolist()
         else:
             yield from self._grouped(draw)
 
     def _grouped(self, draw: torch.Generator) -> Iterator[int]:
-        """The library's length grouping, then whole micro-steps in random order.
+        """The library's megabatches, each packed into batches, then whole micro-steps in random order.
 
-        The library leaves each megabatch sorted from long to short, so that lengths run through a tide within it;
-        shuffling the micro-steps removes the tide and pads not one token more. The first stays first: it holds the
-        longest row, and a lack of memory shows at once. The last stays last when it is not full.
+        A megabatch is a random part of the rows, as large as in the library's length grouping, so rows meet as many
+        others as there. The library leaves it sorted from long to short, so that lengths run through a tide; shuffling
+        the micro-steps removes the tide and pads not one token more. The longest row comes first, where a lack of
+        memory shows at once; what does not fill a micro-step comes last.
         """
-        from transformers.trainer_pt_utils import get_length_grouped_indices
+        step_rows = self.batch_rows * self.processes
+        order = torch.randperm(self.rows, generator=draw).numpy()
+        steps: list[list[int]] = []
+        for start in range(0, self.rows, self.megabatch_rows):
+            batches = pack(order[start : start + self.megabatch_rows], self.columns, self.batch_rows)
+            rows = [row for batch in batches for row in batch.tolist()]
+            steps += [rows[at : at + step_rows] for at in range(0, len(rows), step_rows)]
+        full = [step for step in steps if len(step) == step_rows]
+        longest = max(range(len(full)), key=lambda i: self._longest(full[i]), default=None)
+        first = [] if longest is None else [full.pop(longest)]
+        shuffled = [full[i] for i in torch.randperm(len(full), generator=draw).tolist()]
+        rest = [step for step in steps if len(step) < step_rows]
+        for step in (*first, *shuffled, *rest):
+            yield from step
 
-        assert self.lengths is not None
-        indices = get_length_grouped_indices(self.lengths.tolist(), self.group_rows, generator=draw)
-        chunks = [indices[i : i + self.step_rows] for i in range(0, len(indices), self.step_rows)]
-        full = len(chunks) - (len(chunks[-1]) < self.step_rows)
-        middle = (torch.randperm(max(0, full - 1), generator=draw) + 1).tolist()
-        for chunk in [0, *middle, *range(max(full, 1), len(chunks))]:
-            yield from chunks[chunk]
+    @property
+    def megabatch_rows(self) -> int:
+        """Rows of a megabatch: up to 50 updates, at least a quarter of the rows where there are few, as in the library.
+
+        huggingface/transformers, src/transformers/trainer_pt_utils.py, get_length_grouped_indices.
+        """
+        update = self.batch_rows * self.processes * self.accumulation
+        return max(1, min(self.rows // (update * 4), MOST_UPDATES)) * update
+
+    def _longest(self, step: list[int]) -> int:
+        return max(int(sum(lengths[row] for lengths in self.columns)) for row in step)
 
 
-def padding_share(order: list[int], lengths: numpy.ndarray, batch_rows: int) -> float:
-    """Share of padding in the tokens of all batches when each is padded to its longest row.
+def padding_share(order: list[int], columns: Sequence[numpy.ndarray], batch_rows: int) -> float:
+    """Share of padding in the tokens of all batches when each column of a batch is padded to its longest row.
 
     Args:
         order: row numbers in the order they are trained on.
-        lengths: tokens of each row, int64 [rows].
+        columns: tokens of each row in each padded column, int64 [rows] each.
         batch_rows: rows of a batch.
     """
-    padded = 0
-    for start in range(0, len(order), batch_rows):
-        batch = lengths[order[start : start + batch_rows]]
-        padded += int(batch.max()) * len(batch)
-    return 1.0 - float(lengths[order].sum()) / padded if padded else 0.0
+    padded = real = 0
+    for lengths in columns:
+        ordered = lengths[order]
+        real += int(ordered.sum())
+        for start in range(0, len(ordered), batch_rows):
+            batch = ordered[start : start + batch_rows]
+            padded += int(batch.max()) * len(batch)
+    return 1.0 - real / padded if padded else 0.0

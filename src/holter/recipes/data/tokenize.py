@@ -197,11 +197,12 @@ def column_lengths(tokenized: Dataset, column: str) -> numpy.ndarray:
     return np.concatenate(chunks) if chunks else np.zeros(0, dtype=np.int64)
 
 
-def row_lengths(tokenized: Dataset) -> numpy.ndarray:
-    """Tokens of each row, int64 [rows]: of the source plus of the target."""
+def padded_lengths(tokenized: Dataset) -> list[numpy.ndarray]:
+    """Tokens of each row in each column that is padded: ids, and labels where they are tokens and there already."""
     import pyarrow as pa
 
-    total = column_lengths(tokenized, "input_ids")
+    columns = [column_lengths(tokenized, "input_ids")]
     if pa.types.is_list(tokenized.data.schema.field("labels").type):
-        total = total + column_lengths(tokenized, "labels")
-    return total
+        labels = column_lengths(tokenized, "labels")
+        columns += [labels] if labels.any() else []
+    return columns
