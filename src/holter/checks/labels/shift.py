@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.look import comments, is_off, known, seen, written
 from holter.finding import Evidence, Finding, Fix, Severity
-from holter.run import Call, Expression, Run
+from holter.run import Call, Code, Expression, Run
 from holter.stages import Stage
 
 SHIFTED = re.compile(r"\[\s*(?:\.\.\.|:)\s*,\s*1\s*:\s*\]")
@@ -51,6 +51,10 @@ class LabelsShiftedWrongly(Check):
     needs = Needs(any_of=(("code",), *((name,) for name in MEASURED)))
     bad = (
         case("twice", files={"a.py": "loss = model(input_ids=x[:, :-1], labels=x[:, 1:]).loss\n"}),
+        case(
+            "twice, by a variable",
+            files={"a.py": "labels = x[:, 1:].contiguous()\nloss = model(input_ids=x[:, :-1], labels=labels).loss\n"},
+        ),
         case("not at all", files={"a.py": "out = model(input_ids=x, decoder_input_ids=y, labels=y)\n"}),
         case("measured", facts={"decoder_inputs_equal_labels": True}),
     )
@@ -79,7 +83,7 @@ class LabelsShiftedWrongly(Check):
 def _found(run: Run) -> Iterator[tuple[Evidence, str, float]]:
     for code in run.code:
         for call in code.calls:
-            yield from _call(call)
+            yield from _call(call, code)
         for assignment in code.assignments:
             value = written(assignment.value)
             if assignment.target.endswith("decoder_input_ids") and UNSHIFTED.match(value):
@@ -98,13 +102,19 @@ def _found(run: Run) -> Iterator[tuple[Evidence, str, float]]:
             yield Evidence(text=comment, source=code.source), "a comment says that the shift is missing", 6.0
 
 
-def _call(call: Call) -> Iterator[tuple[Evidence, str, float]]:
+def _call(call: Call, code: Code) -> Iterator[tuple[Evidence, str, float]]:
     labels, inputs = call.kwargs.get("labels"), call.kwargs.get("input_ids")
     decoder = call.kwargs.get("decoder_input_ids")
     if not isinstance(labels, Expression):
         return
     cut = isinstance(inputs, Expression) and CUT.search(inputs.text) is not None
-    if cut and decoder is None and SHIFTED.search(labels.text):
+    if cut and decoder is None and SHIFTED.search(_meaning(labels, call, code)):
         yield seen(call), "labels are shifted by hand for a model that shifts them itself", 5.0
     if isinstance(decoder, Expression) and labels.text == decoder.text:
         yield seen(call), "decoder inputs and labels are the same tokens, without a shift", 6.0
+
+
+def _meaning(name: Expression, call: Call, code: Code) -> str:
+    """The text of an argument, or of what was last assigned to it before the call."""
+    earlier = [a for a in code.assignments if a.target == name.text and a.order <= call.order and a.scope == call.scope]
+    return written(earlier[-1].value) if earlier else name.text

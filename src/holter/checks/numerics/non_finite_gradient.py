@@ -71,6 +71,7 @@ class NonFiniteGradient(Check):
             clues=[
                 *overflow_clues(run),
                 *clues("the backward pass breaks, not the forward", labels_all_masked=-1, loss_formula_instability=1.5),
+                *clues("the filter of the log may stand in for a NaN loss", nan_filter_hides_nan=2.5),
             ],
         )
 
