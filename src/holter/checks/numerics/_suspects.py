@@ -66,6 +66,9 @@ def course_clues(run: Run) -> Iterator[Clue]:
         why = "the first value logged is already not finite"
         yield from clues(why, labels_all_masked=1.5, fully_masked_attention_nan=1.0, attention_kernel_bug=0.5)
         yield from clues(why, lr_too_high=-3, grad_clip_disabled=-3, warmup_missing=-3)
+    if nonfinite(run, "grad_norm") is not None:
+        why = "a batch without any label gives a gradient of exactly 0, not NaN (measured, transformers 4.57, 5.23)"
+        yield from clues(why, labels_all_masked=-3)
     if "ctc" in task_words(run):
         yield from clues("a CTC loss is infinite where a transcript is longer than its frames", ctc_target_too_long=4)
     if is_reinforcement(run):
