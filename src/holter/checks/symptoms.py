@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from holter.run import Run, Series
 TRAIN_LOSSES = ("loss", "train_loss", "training_loss")
 EVAL_LOSSES = ("eval_loss", "val_loss", "validation_loss", "valid_loss")
 GRADIENTS = ("grad_norm",)
+PART_OF_LOSS = re.compile(r"(?:^|[_/.])loss(?:$|[_/.])")
 
 
 def number(value: Any) -> float | None:
@@ -37,13 +39,18 @@ def numbers(value: Any) -> list[float]:
 
 def nonfinite(run: Run, *names: str) -> Evidence | None:
     """The first NaN or infinity among the named quantities (losses and gradient norms by default), or None."""
-    for name in names or TRAIN_LOSSES + EVAL_LOSSES + GRADIENTS:
+    for name in names or (*TRAIN_LOSSES, *EVAL_LOSSES, *GRADIENTS, *_parts_of_loss(run)):
         series = run.series.get(name)
         if series is not None and (index := shape(series).first_nonfinite) is not None:
             return _point(series, index)
         if (found := next((e for value, e in _written(run, name) if not math.isfinite(value)), None)) is not None:
             return found
     return None
+
+
+def _parts_of_loss(run: Run) -> Iterator[str]:
+    """Names of further losses, such as ``ctc_loss`` or ``loss_cls``."""
+    return (name for name in (*run.series, *run.facts) if PART_OF_LOSS.search(name.lower()))
 
 
 def exactly_zero(run: Run, *names: str) -> Evidence | None:

@@ -23,6 +23,8 @@ WORDS = frozenset(
 )
 BAD_WORDS = re.compile(
     r"nan|inf\b|diverg|fail|collaps|chance|worse|not (?:converge|learn|work)|doesn.t (?:converge|learn|work)|stuck|"
+    r"same (?:logits?|outputs?|predictions?|answers?|class|label)|(?:one|single) class|gibberish|"
+    r"does not stop|never stops|"
     r"overflow|crash|error|broken|garbage|constant|random|explod|wrong|bad|zero|useless|0\.0"
 )
 FALL = 0.2

@@ -14,6 +14,21 @@ from holter.stages import Stage
 TRAINERS = ("Trainer", "Seq2SeqTrainer", "SFTTrainer", "DPOTrainer")
 """They hand the scheduler its true number of updates whatever the number of processes."""
 
+SCHEDULERS = (
+    "StepLR",
+    "MultiStepLR",
+    "LinearLR",
+    "PolynomialLR",
+    "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
+    "CyclicLR",
+    "OneCycleLR",
+    "get_scheduler",
+    "get_linear_schedule_with_warmup",
+    "get_cosine_schedule_with_warmup",
+)
+"""Constructors that take a length in steps."""
+
 LENGTH_WORDS = ("max_train_steps", "num_training_steps", "total_steps", "max_steps", "num_update_steps")
 
 
@@ -48,11 +63,24 @@ class SchedulerRunsAhead(Check):
     bad = (
         case("every micro-batch", facts={"training_step.scheduler_per_micro_batch": True}),
         case(
+            "prepared",
+            config={"world_size": 4},
+            files={"a.py": "s = LinearLR(opt, total_iters=steps)\ns = accelerator.prepare(s)\n"},
+        ),
+        case(
             "every process",
             config={"world_size": 8, "versions.accelerate": "0.21.0", "step_size": 50, "lr_scheduler_type": "StepLR"},
         ),
     )
     good = (
+        case(
+            "multiplied",
+            config={"world_size": 4},
+            files={
+                "a.py": "s = get_scheduler('linear', o, num_training_steps=n * accelerator.num_processes)\n"
+                "s = accelerator.prepare(s)\n"
+            },
+        ),
         case("with the optimizer", facts={"training_step.scheduler_per_micro_batch": False}),
         case("one process", config={"world_size": 1, "versions.accelerate": "0.21.0", "lr_scheduler_type": "StepLR"}),
     )
@@ -97,8 +125,9 @@ def _accelerate(run: Run) -> bool:
 
 
 def _length(run: Run) -> Evidence | None:
-    for call in calls(run, "StepLR", "CosineAnnealingLR", "OneCycleLR", "MultiStepLR"):
-        return seen(call)
+    for call in calls(run, *SCHEDULERS):
+        if not any("num_processes" in text or "world_size" in text for text in map(written, call.kwargs.values())):
+            return seen(call)
     step = known(run, "step_size")
     if step is not None and "step" in written(plain(run, "lr_scheduler_type")).lower():
         return step.evidence

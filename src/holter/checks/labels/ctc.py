@@ -48,6 +48,7 @@ class TargetsLongerThanFrames(Check):
     stage = Stage.LOSS
     needs = Needs(
         any_of=(
+            ("facts",),
             ("code",),
             ("events",),
             *((name,) for name in (*ZEROING, *TOO_LONG, *TARGETS, "task", "ctc_loss_reduction", "model_name_or_path")),
@@ -55,6 +56,7 @@ class TargetsLongerThanFrames(Check):
     )
     bad = (
         case("infinite", config={"ctc_zero_infinity": False}, facts={"loss": float("inf")}),
+        case("a part of the loss", facts={"ctc_loss": float("inf")}),
         case("counted", facts={"too_long_targets": 3}),
         case("lengths", facts={"input_length": 20, "target_length": 31}),
     )
@@ -114,7 +116,7 @@ def _ctc(run: Run) -> bool:
     ).lower()
     return (
         "ctc" in words
-        or any(name.startswith("ctc") for name in run.config)
+        or any("ctc" in name.lower() for name in (*run.config, *run.facts, *run.series))
         or any(speech in name.lower() for speech in SPEECH for name in model_names(run))
         or switched_on(run, "ctc") is not None
         or any(True for _ in calls(run, "CTCLoss", "ctc_loss"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from holter.checks.base import Check, Needs, case, clues
@@ -34,6 +35,9 @@ STANDS_STILL = (
     "constant",
     "worse",
 )
+
+MOVED = re.compile(r"(?:weights?|params?|parameters?).*(?:changed?|delta|moved|updated?|diff)")
+"""Names under which tables tell how far weights went."""
 
 PLAIN = ("adamw", "adam", "sgd", "adamw_torch", "adamw_torch_fused", "adamw_hf", "torch.optim.adamw")
 
@@ -68,6 +72,13 @@ class UpdatesRoundedAway(Check):
     stage = Stage.UPDATE
     needs = Needs(any_of=(("torch_dtype",), ("dtype",), ("precision",), ("variants",)))
     bad = (
+        case(
+            "weights stand still",
+            variants=[
+                {"torch_dtype": "bfloat16", "learning_rate": 1e-3, "weight_change": 0.0},
+                {"torch_dtype": "float32", "learning_rate": 1e-3, "weight_change": 0.03},
+            ],
+        ),
         case("pure bf16", config={"torch_dtype": "bfloat16", "learning_rate": 1e-6, "optim": "AdamW"}),
         case(
             "master weights help",
@@ -78,6 +89,13 @@ class UpdatesRoundedAway(Check):
         ),
     )
     good = (
+        case(
+            "both move",
+            variants=[
+                {"torch_dtype": "bfloat16", "learning_rate": 1e-3, "weight_change": 0.02},
+                {"torch_dtype": "float32", "learning_rate": 1e-3, "weight_change": 0.03},
+            ],
+        ),
         case("large rate", config={"torch_dtype": "bfloat16", "learning_rate": 3e-4, "optim": "AdamW"}),
         case("adapters", config={"torch_dtype": "bfloat16", "learning_rate": 1e-6, "r": 8}),
         case("float32", config={"torch_dtype": "float32", "learning_rate": 1e-6}),
@@ -112,9 +130,16 @@ class UpdatesRoundedAway(Check):
 
 
 def _compared(run: Run) -> Iterable[Evidence]:
-    """Two rows at one low rate, one in plain bf16 and one with float32 weights or copies."""
-    bare = [row for row in run.variants if _dtype(row) == "bfloat16" and not _copies(row) and _low(row)]
-    kept = [row for row in run.variants if (_dtype(row) == "float32" or _copies(row)) and _low(row)]
+    """Two rows, one in plain bf16 and one with float32 weights or copies, at a low rate or where bf16 stood still."""
+    bare = [
+        row for row in run.variants if _dtype(row) == "bfloat16" and not _copies(row) and (_low(row) or _stood(row))
+    ]
+    stood = any(_stood(row) for row in bare)
+    kept = [
+        row
+        for row in run.variants
+        if (_dtype(row) == "float32" or _copies(row)) and (_low(row) or (stood and not _stood(row)))
+    ]
     if bare and kept:
         for row in (bare[0], kept[0]):
             shown = ", ".join(f"{k} {written(v.value)}" for k, v in row.items())
@@ -128,6 +153,11 @@ def _dtype(row: dict[str, Value]) -> str:
 
 def _copies(row: dict[str, Value]) -> bool:
     return any(name in row and is_on(row[name].value) for name in ("master_weights", "stochastic_rounding", "kahan"))
+
+
+def _stood(row: dict[str, Value]) -> bool:
+    """Whether a row says that no weight moved."""
+    return any(MOVED.search(name.lower()) and number(value.value) == 0.0 for name, value in row.items())
 
 
 def _low(row: dict[str, Value]) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.context import head, task_words
 from holter.checks.look import Known, calls, is_on, known, plain, seen, switched_on, written
-from holter.checks.messages import holds
+from holter.checks.messages import holds, statements
 from holter.checks.symptoms import number
 from holter.finding import Evidence, Finding, Fix, Severity
 from holter.run import Expression, Run
@@ -45,6 +45,15 @@ NEVER_STOPS = (
     "stop token",
     "eos labels",
 )
+ENDLESS = re.compile(
+    r"\b(?:never|rarely|not|without|cannot|can't|won't|fails? to)\b[^.]{0,40}"
+    r"\b(?:eos|end token|stop(?:s|ping)?|end of (?:the )?(?:text|turn|sequence))\b"
+    r"|\b(?:runs?|goes|stops only|generat\w*|continu\w*|talk\w*)\b[^.]{0,40}"
+    r"\b(?:max(?:imum)?|token) (?:new )?(?:length|tokens|limit)\b"
+    r"|\b(?:keeps?|goes|continues) (?:on )?(?:generating|talking|writing|repeating)\b"
+)
+"""A person's words for an answer without an end."""
+
 MASKING = ("DataCollatorForLanguageModeling", "DataCollatorForCompletionOnlyLM")
 CLASSIFIES = re.compile(r"classif|seq_cls|regression|reward|embedding|retriev")
 """Tasks whose labels are no tokens: masking the end token takes nothing from them."""
@@ -84,6 +93,11 @@ class PadIsEos(Check):
     needs = Needs(any_of=(("code",), ("pad_token_id",), ("tokenizer.pad_token",), ("tokenizer.pad_token_id",)))
     bad = (
         case("same id", config={"pad_token_id": 2, "eos_token_id": 2}),
+        case(
+            "answers run on",
+            config={"pad_token_id": 2, "eos_token_id": 2},
+            facts={"observed": "it continues up to the maximum length"},
+        ),
         case("set in a script", files={"a.py": "tokenizer.pad_token = tokenizer.eos_token\n"}),
     )
     good = (
@@ -100,7 +114,7 @@ class PadIsEos(Check):
         unlearnt = next(
             (k for n in run.facts if AT_EOS.search(n) and (k := known(run, n)) and number(k.plain) == -100), None
         )
-        endless = next((words for words in NEVER_STOPS if holds(run, words)), None)
+        endless = next((words for words in NEVER_STOPS if holds(run, words)), None) or _without_end(run)
         collator = next(iter(calls(run, *MASKING)), None)
         masks = collator is not None and not _masked_words(collator) and not _packs(run)
         same += [unlearnt.evidence] if unlearnt is not None else []
@@ -113,6 +127,12 @@ class PadIsEos(Check):
             severity=Severity.ERROR if endless else Severity.WARNING if masks else Severity.NOTE,
             fix=Fix(summary="Give the tokenizer a padding token of its own and resize the embeddings if it is new."),
         )
+
+
+def _without_end(run: Run) -> str | None:
+    """How a person says that answers do not end, or None."""
+    notes = (statement for statement in statements(run) if statement.kind == "fact")
+    return next((match[0] for note in notes if (match := ENDLESS.search(note.folded))), None)
 
 
 def _masked_words(call: object) -> bool:

@@ -8,17 +8,24 @@ from collections.abc import Iterable, Iterator
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.context import model_names
 from holter.checks.look import calls, comments, is_off, known, plain, seen, written
-from holter.checks.messages import QUOTE_LENGTH, fold, quote, statements
+from holter.checks.messages import QUOTE_LENGTH, fold, quote, said, statements
 from holter.checks.symptoms import number
 from holter.finding import Evidence, Finding, Fix, Severity
 from holter.run import Expression, Run
 from holter.stages import Stage
 
 TWICE = re.compile(
-    r"<s>\s*<s>|<bos>\s*<bos>|<\|begin_of_text\|>\s*<\|begin_of_text\|>|\[cls\]\s*\[cls\]|</s>\s*</s>\s*$"
-    r"|<\|im_start\|>\s*<\|im_start\|>|<\|endoftext\|>\s*<\|endoftext\|>\s*\S|double bos|two bos"
+    r"(<s>|<bos>|<[|｜][^<>|｜]*(?:begin|start|bos)[^<>|｜]*[|｜]>|\[cls\])\s*\1|</s>\s*</s>\s*$"
+    r"|<\|endoftext\|>\s*<\|endoftext\|>\s*\S|double bos|two bos"
     r"|bos twice|duplicate bos|prompt also starts with a bos"
 )
+IDS_TWICE = re.compile(r"^\W*(?:\w+\W{0,4})?\[+\s*(\d+),\s*\1,\s*(?!\1\b)\d")
+"""A printed list of ids that begins with one id twice, and not three times as padding does."""
+
+LEAST_SPECIAL_ID = 30000
+"""Ids from here on that begin a printed list twice are special tokens, which large vocabularies keep at their end; an
+ordinary word is not said twice before anything else."""
+
 START = re.compile(r"bos_token(_id)?$|\bbos$|begin_of_text")
 FIRST_IDS = frozenset({1, 2, 101, 128000, 151643})
 """Ids of begin markers in common tokenizers (Llama 1-2 and Mistral, Gemma, BERT, Llama 3, Qwen); any other id only
@@ -60,9 +67,14 @@ class SpecialTokensTwice(Check):
     bad = (
         case("decoded", facts={"decoded": "<s><s> Translate this"}),
         case("ids", config={"bos_token_id": 7}, facts={"input_ids": [7, 7, 512, 9]}),
+        case(
+            "a marker of another spelling", facts={"decoded": "<｜sentence▁begin｜><｜sentence▁begin｜><｜Ask｜>Sum up"}
+        ),
+        case("printed ids", events=[said("[[151800, 151800, 77, 5, 9]]", "message")]),
         case("joined", files={"a.py": "ids = [bos_token, prompt, bos_token, answer]\n"}),
     )
     good = (
+        case("padding", events=[said("[[151643, 151643, 151643, 9]]", "message")]),
         case("once", facts={"decoded": "<s> Translate this"}),
         case("ids", config={"bos_token_id": 7}, facts={"input_ids": [7, 512, 7, 9]}),
     )
@@ -92,9 +104,14 @@ class SpecialTokensTwice(Check):
 
 def _decoded(run: Run) -> Iterator[Evidence]:
     for statement in statements(run):
-        if TWICE.search(statement.folded):
+        if TWICE.search(statement.folded) or _printed_ids(statement.folded):
             yield quote(statement)
             return
+
+
+def _printed_ids(text: str) -> bool:
+    match = IDS_TWICE.search(text)
+    return match is not None and (int(match[1]) >= LEAST_SPECIAL_ID or int(match[1]) in FIRST_IDS)
 
 
 def _noted(run: Run) -> Iterator[Evidence]:
