@@ -131,7 +131,7 @@ def build(name: str, *, accumulation: int, **overrides: Any) -> Trainer:
     kind, model, extra = CASES[name]
     options = {**extra, **overrides}
     trainer_class = options.pop("trainer_class", Trainer)
-    function = options.pop("compute_loss_func", None)
+    function, callbacks = options.pop("compute_loss_func", None), options.pop("callbacks", None)
     set_seed(0)
     arguments = {
         "output_dir": tempfile.gettempdir(),
@@ -149,5 +149,6 @@ def build(name: str, *, accumulation: int, **overrides: Any) -> Trainer:
         TrainingArguments(**arguments),
         train_dataset=data,
         eval_dataset=data,
+        callbacks=callbacks,
         **({"compute_loss_func": function} if function else {}),
     )

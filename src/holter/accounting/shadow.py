@@ -83,6 +83,8 @@ def shadow_of(trainer: Any, *, steps: int, callback: Any) -> Any:
     parts: Any = trainer_callback
     shadow = copy.copy(trainer)
     shadow.__dict__.update({name: plain_copy(value) for name, value in trainer.__dict__.items()})
+    if hasattr(shadow.__dict__.get("train"), "holter_original"):
+        del shadow.train  # a guard's wrapper would train the original
     shadow.args = _arguments(trainer.args, steps)
     if _is_deepspeed(trainer):
         shadow.model = copy.deepcopy(trainer.model)  # the engine moves and recasts the tensors it is given

@@ -73,7 +73,7 @@ def save(core: Core, step: int, micro_batch: int, batch: MicroBatch) -> Path:
         "settings": core.settings_seen,
         "versions": versions(),
     }
-    (folder / HEAD).write_text(json.dumps(head, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8")
+    (folder / HEAD).write_text(json.dumps(head, indent=1, sort_keys=True, default=_plain) + "\n", encoding="utf-8")
     return folder
 
 
@@ -152,6 +152,13 @@ def _model(model: nn.Module) -> dict[str, Any]:
     out["name_or_path"] = getattr(config, "_name_or_path", "")
     out["dtypes"] = sorted({str(p.dtype).split(".")[-1] for p in model.parameters()})
     return out
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no form for: sets as lists, enumerations and the rest as text."""
+    if isinstance(value, (set, frozenset)):
+        return sorted(str(v) for v in value)
+    return str(getattr(value, "value", value))
 
 
 def _random(state: RandomState) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from holter.guard import watch
 from holter.guard.batches import Autocast, MicroBatch, Step
 from holter.guard.examine import Examination, examine
 from holter.guard.flags import Flags
+from holter.guard.live_account import NOTHING
 from holter.guard.outlook import Outlook
 from holter.guard.peers import Peers
 from holter.guard.record import Record
@@ -178,6 +179,9 @@ class Core:
         self.flags.release()
         done = self.step
         self.step = Step(index=done.index + 1)
+        if self.outlook.account_due(done.index):
+            numbers = self.safety.run(self.outlook.account_numbers, done)
+            self.safety.run(self.outlook.account, done, self.peers.sum(numbers or NOTHING))
         self.safety.run(self.outlook.stepped, done, time.perf_counter())
 
     # A fault: every process comes here in the same step.

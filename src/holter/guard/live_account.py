@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from holter.guard.core import Core
 
 
+NOTHING = [0.0] * 7
+"""What a process whose guard failed adds to the sums: it still takes part, so that the others do not wait for it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LiveAccount:
     """One step.
@@ -79,13 +83,16 @@ class LiveAccountant:
             self.classes = int(logits.shape[-1])
             self.parts.append((float(found.total), found.count, count_labels(self.head, inputs, found.count)))
 
-    def close(self, losses: list[float]) -> LiveAccount | None:
-        """The account of the step; None where the head or the batch gave nothing to compare with. All processes."""
+    def numbers(self, losses: list[float]) -> list[float]:
+        """This process's total, targets, labels, reported, used, mean of means, and whether it saw every batch."""
         reported, used = self._reported(losses)
-        total, count, labels = (sum(p[i] for p in self.parts) for i in range(3))
+        total, count, labels = (float(sum(p[i] for p in self.parts)) for i in range(3))
         means = sum(t / n for t, n, _ in self.parts if n) / max(len(self.parts), 1)
         complete = len(self.parts) == len(losses) and bool(self.parts)
-        sums = self.core.peers.sum([total, count, labels, reported, used, means, float(complete)])
+        return [total, count, labels, reported, used, means, float(complete)]
+
+    def conclude(self, sums: list[float]) -> LiveAccount | None:
+        """The account of the step from the sums over all processes; None where there was nothing to compare with."""
         size = self.core.peers.size
         if sums[6] < size or not sums[1] or not math.isfinite(sums[0]) or not sums[0]:
             return None

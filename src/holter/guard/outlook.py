@@ -45,10 +45,15 @@ class Outlook:
         self.movement = Movement(self.core.model)
         self.plan(0)
 
+    def account_due(self, step: int) -> bool:
+        """Whether a step's loss is recomputed; the same on every process."""
+        every = self.core.settings.account_every
+        return every >= 0 and (step == 0 or bool(every and step % every == 0))
+
     def plan(self, step: int) -> None:
         """Arm what is due in the coming step."""
-        every, heads = self.core.settings.account_every, self.core.settings.headroom_every
-        if every >= 0 and (step == 0 or (every and step % every == 0)):
+        heads = self.core.settings.headroom_every
+        if self.account_due(step):
             self.accountant = LiveAccountant(self.core, self.trainer)
         if heads and step % heads == 0 and self.core.computes_in_half():
             self.headroom = self.headroom or Headroom(self.core.model)
@@ -143,16 +148,24 @@ class Outlook:
             self.event("warning", f"{len(still)} trainable tensors have not moved in 40 steps: {names}", step, None)
 
     def _close_looks(self, done: Step) -> None:
-        if self.accountant is not None:
-            accountant, self.accountant = self.accountant, None
-            accountant.stop()
-            found = accountant.close([float(v) for v in done.losses])
-            if found is not None:
-                self._accounted(found, done.index)
         if self.headroom is not None:
             bits = self.headroom.close(done.index)
             if bits:
                 self._headroom(bits, done.index)
+
+    def account_numbers(self, done: Step) -> list[float] | None:
+        """This process's part of the account of a step that was due."""
+        if self.accountant is None:
+            return None
+        self.accountant.stop()
+        return self.accountant.numbers([float(v) for v in done.losses])
+
+    def account(self, done: Step, sums: list[float]) -> None:
+        """The account of a step, from the sums over all processes."""
+        accountant, self.accountant = self.accountant, None
+        found = accountant.conclude(sums) if accountant is not None else None
+        if found is not None:
+            self._accounted(found, done.index)
 
     def _accounted(self, found: LiveAccount, step: int) -> None:
         facts: dict[str, Any] = {

@@ -56,7 +56,7 @@ class InputNotFinite(Check):
             evidence=[evidence(run, "replay.module", f"input that is not finite: {module}")],
             clues=[
                 *clues("a row of the batch is corrupt", bad_batch=10),
-                *clues("the input was broken before any arithmetic", fp16_overflow=-8),
+                *clues("the input was broken before any arithmetic", fp16_overflow=-8, labels_all_masked=-6),
             ],
             step=step(run),
             basis=Basis.MEASURED,

@@ -80,7 +80,10 @@ class ModuleOverflowsHalf(Check):
         yield self.finding(
             f"The {what} of {module} overflows fp16{by}{row_words(run)}",
             evidence=seen,
-            clues=clues("the first number beyond fp16's range was found by replay", fp16_overflow=10 if cured else 8),
+            clues=[
+                *clues("the first number beyond fp16's range was found by replay", fp16_overflow=10 if cured else 8),
+                *clues("a module broke before the loss was formed", labels_all_masked=-6, loss_formula_instability=-4),
+            ],
             step=step(run),
             stage=Stage.FORWARD if phase == "forward" else Stage.BACKWARD,
             fix=Fix(

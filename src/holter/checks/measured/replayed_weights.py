@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from holter.checks.base import Check, Needs, case
+from holter.checks.base import Check, Needs, case, clues
 from holter.checks.measured.replayed import evidence, fact
 from holter.finding import Basis, Finding, Severity
 from holter.run import Run
@@ -52,6 +52,13 @@ class WeightsNotFinite(Check):
         yield self.finding(
             f"Weights of {module} were not finite before this step",
             evidence=[evidence(run, "replay.module", f"first module with such weights: {module}")],
+            clues=clues(
+                "the weights were broken before this step's batch was seen",
+                labels_all_masked=-6,
+                loss_formula_instability=-6,
+                fully_masked_attention_nan=-6,
+                attention_kernel_bug=-6,
+            ),
             step=None,
             basis=Basis.MEASURED,
         )

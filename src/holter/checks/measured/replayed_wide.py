@@ -67,6 +67,7 @@ class ModuleBreaksInWideRange(Check):
             evidence=[evidence(run, "replay.module", f"first module that broke: {module}")],
             clues=[
                 *clues("the number is wrong at the range of fp32 too", fp16_overflow=-8),
+                *clues("a module broke before the loss was formed", labels_all_masked=-6),
                 *clues("one row breaks by itself", bad_batch=2 if one_of_many else 0),
             ],
             step=step(run),

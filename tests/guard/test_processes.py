@@ -1,0 +1,52 @@
+"""Two processes: a fault on one is agreed on by both in the same step, and none hangs."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+LIMIT = 120  # seconds until a hang counts as one; a run takes about eight
+
+
+def run(folder, fault, rank):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, str(HERE / "workers.py"), str(folder), fault, str(rank)],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LIMIT,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return sorted(line for line in done.stdout.splitlines() if line.startswith("rank"))
+
+
+@pytest.mark.parametrize(("fault", "rank"), [("row", 1), pytest.param("loss", 1, marks=pytest.mark.slow)])
+def test_a_fault_on_one_rank_stops_both_in_the_same_step(tmp_path, fault, rank):
+    lines = run(tmp_path, fault, rank)
+    assert [line[:22] for line in lines] == ["rank 0 steps 2 stopped", "rank 1 steps 2 stopped"]
+    facts = json.loads((tmp_path / "facts.json").read_text())
+    assert facts["guard.fault_ranks"] == [rank]
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert [e["message"].startswith(f"rank {rank}: ") for e in events if e["kind"] == "fault"] == [True]
+    if fault == "row":
+        assert facts["replay.rows"] == [5]
+
+
+@pytest.mark.slow
+def test_a_guard_that_fails_on_one_rank_hangs_nobody(tmp_path):
+    lines = run(tmp_path, "guard", 1)
+    assert lines == ["rank 0 steps 4 finished", "rank 1 steps 4 finished"]
+
+
+@pytest.mark.slow
+def test_a_healthy_pair_finishes_in_silence(tmp_path):
+    lines = run(tmp_path, "none", 1)
+    assert lines == ["rank 0 steps 4 finished", "rank 1 steps 4 finished"]
+    assert not (tmp_path / "events.jsonl").exists()

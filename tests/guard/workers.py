@@ -1,0 +1,49 @@
+"""Run under torchrun: trains two replicas, one of which is given a broken row."""
+
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from small_loops import Net, rows
+
+import holter
+
+
+def main():
+    """Print how this rank's loop ended."""
+    folder, fault, broken_rank = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    dist.init_process_group("gloo")
+    rank = dist.get_rank()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = torch.nn.parallel.DistributedDataParallel(Net())
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    steps = 0
+    try:
+        with holter.guard(model, optimizer, folder=folder, on_fault="stop") as guard:
+            if fault == "guard" and rank == broken_rank:
+                guard.flags.look = None
+            model.train()
+            for step in range(4):
+                x, y = rows(seed=step * 2 + rank)
+                if fault == "row" and step == 2 and rank == broken_rank:
+                    x[5] = float("nan")
+                loss, _ = model(x, y)
+                if fault == "loss" and step == 2 and rank == broken_rank:
+                    loss = loss + (loss.detach() - loss.detach()).log()
+                loss.backward()
+                optimizer.step()
+                optimizer.zero_grad()
+                steps += 1
+        print(f"rank {rank} steps {steps} finished\n", end="", flush=True)
+    except holter.HolterError as stopped:
+        print(f"rank {rank} steps {steps} stopped {stopped.what}\n", end="", flush=True)
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
