@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from holter.recipes import arguments, config, memory
+from holter.recipes.adapters import resolve_layers
 from holter.recipes.data import load, prepare, report, tokenize
 from holter.recipes.data.order import padding_share
 from holter.recipes.loss import TokenMean, balanced_weights
@@ -307,4 +308,8 @@ def _resolved(recipe: Recipe, model: Any) -> dict[str, Any]:
         "eval_rows": len(trainer.eval_dataset),
         "versions": packages,
     }
-    return {key: value for key, value in found.items() if value is not None and value != ""}
+    if settings.lora.layers_to_transform:
+        layers = resolve_layers(settings.lora.layers_to_transform, inner.config.num_hidden_layers)
+        found["layers_to_transform"] = layers
+    said_better = {"mixed_precision", "warmup_steps" if settings.training.warmup_ratio else "warmup_ratio"}
+    return {k: v for k, v in found.items() if v is not None and v not in ("", []) and k not in said_better}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,7 @@ def _bytes(tokenizer: Any, max_length: int, prefix: str) -> Encode:
     def one(text: str) -> Any:
         whole = prefix + text
         if "<" in whole and any(mark in whole for mark in marks):
-            return tokenizer(whole, truncation=True, max_length=max_length)["input_ids"]
+            return np.asarray(tokenizer(whole, truncation=True, max_length=max_length)["input_ids"], dtype=np.int32)
         raw = np.frombuffer(whole.encode("utf-8", "surrogatepass")[: max_length - 1], dtype=np.uint8)
         return np.append(raw.astype(np.int32) + offset, np.int32(end))
 
@@ -83,16 +84,17 @@ def _bytes(tokenizer: Any, max_length: int, prefix: str) -> Encode:
     return encode
 
 
-def list_array(rows: Sequence[Sequence[int]]) -> pyarrow.ListArray:
-    """Rows of ids as one Arrow list array of int32, without a Python object a token where rows are arrays."""
+def list_array(rows: Sequence[Any]) -> pyarrow.ListArray:
+    """Rows of ids, lists or int32 arrays, as one Arrow list array of int32."""
     import numpy as np
     import pyarrow as pa
 
     offsets = np.zeros(len(rows) + 1, dtype=np.int32)
-    np.cumsum([len(row) for row in rows], out=offsets[1:])
-    flat = np.empty(int(offsets[-1]), dtype=np.int32)
-    for row, start, stop in zip(rows, offsets[:-1], offsets[1:], strict=True):
-        flat[start:stop] = row
+    np.cumsum(np.fromiter(map(len, rows), dtype=np.int32, count=len(rows)), out=offsets[1:])
+    if rows and all(isinstance(row, np.ndarray) for row in rows):
+        flat = np.concatenate(rows).astype(np.int32, copy=False)
+    else:
+        flat = np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=int(offsets[-1]))
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat))
 
 
@@ -144,7 +146,7 @@ def _text_batches(settings: Settings, part: Dataset) -> Iterator[list[list[str]]
     if settings.data.task != "span-corruption":
         columns.append(settings.data.target_column)
     for batch in part.with_format("arrow").iter(batch_size=ROWS_A_BATCH):
-        yield [[str(v) for v in batch[column].to_pylist()] for column in columns]
+        yield [batch[column].cast("string").to_pylist() for column in columns]
 
 
 def _ahead(make: Callable[[Any], list[Any]], batches: Iterator[Any]) -> Iterator[list[Any]]:
