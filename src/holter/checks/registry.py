@@ -134,6 +134,7 @@ CHECKS: dict[str, str] = {
     "SYS002": "system.library_fault:LibraryVersionsClash",
     "SYS003": "system.no_log:NothingLogged",
     "SYS005": "system.stopped:RunStopped",
+    "SYS006": "system.out_of_memory:OutOfMemory",
     "SYS101": "measured.memory_short:MemoryShort",
     "TOK001": "tokens.pad_token_missing:NoPadToken",
     "TOK002": "tokens.pad_is_eos:PadIsEos",

@@ -1,0 +1,53 @@
+"""SYS006 out-of-memory."""
+
+from __future__ import annotations
+
+from holter.checks.base import case
+from holter.checks.messages import ERRORS, MessageCheck, phrase, said
+from holter.finding import Severity
+from holter.stages import Stage
+
+
+class OutOfMemory(MessageCheck):
+    """What it looks for
+        An error that says that the device has no memory left.
+
+    Why it hurts
+        The run stopped. The longest batch decides, so it may stop hours after it began.
+
+    How to fix it
+        Halve the batch and double ``gradient_accumulation_steps``; switch gradient checkpointing on; cut the longest
+        rows.
+
+    When to ignore it
+        When the script catches the error and goes on with a smaller batch.
+
+    Threshold
+        None: the wording is that of the libraries.
+
+    Sources
+        Messages of PyTorch's CUDA allocator, of cuDNN and of the operating system.
+    """
+
+    code = "SYS006"
+    name = "out-of-memory"
+    title = "The device ran out of memory"
+    severity = Severity.ERROR
+    stage = Stage.FORWARD
+    summary = "the run stopped since the device had no memory left"
+    phrases = (
+        phrase("outofmemoryerror", *ERRORS, out_of_memory=8),
+        phrase("out of memory", *ERRORS, out_of_memory=7.5),
+        phrase("cublas_status_alloc_failed", *ERRORS, out_of_memory=5),
+        phrase("cudnn_status_alloc_failed", *ERRORS, out_of_memory=5),
+        phrase("defaultcpuallocator: can't allocate memory", *ERRORS, out_of_memory=7),
+    )
+    bad = (
+        case("cuda", events=[said("torch.cuda.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB")]),
+        case("host", events=[said("RuntimeError: [enforce fail] DefaultCPUAllocator: can't allocate memory")]),
+    )
+    good = (
+        case("a plan", events=[said("lower the batch size if you run out of memory", "message")]),
+        case("another error", events=[said("RuntimeError: shape '[4, 8]' is invalid for input of size 31")]),
+    )
+    not_enough = (case("nothing was said"),)
