@@ -29,9 +29,14 @@ def ranked(cause: str, confidence: float) -> RankedCause:
     return RankedCause(cause=cause, title="", confidence=confidence, basis=Basis.INFERRED, explanation="", evidence=())
 
 
-def test_even_odds_come_before_settled_ones() -> None:
-    causes = [ranked("fp16-overflow", 0.97), ranked("attention-kernel-bug", 0.45)]
-    assert suggest(causes, [])[0].separates[0] == "attention-kernel-bug"
+def test_a_named_cause_is_confirmed_first() -> None:
+    causes = [ranked("fp16-overflow", 0.8), ranked("labels-all-masked", 0.2)]
+    assert [n.separates[0] for n in suggest(causes, [])] == ["fp16-overflow", "labels-all-masked"]
+
+
+def test_even_odds_come_before_long_shots() -> None:
+    causes = [ranked("fp16-overflow", 0.45), ranked("attention-kernel-bug", 0.05)]
+    assert suggest(causes, [])[0].separates[0] == "fp16-overflow"
 
 
 def test_cheap_comes_before_dear_at_equal_odds() -> None:

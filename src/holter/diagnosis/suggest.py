@@ -13,6 +13,9 @@ from holter.stages import Stage
 MOST_SUGGESTIONS = 3
 """Measurements listed: a person does one, reads the answer and asks again."""
 
+NAMED = 0.5
+"""Confidence from which the first measurement is the one that confirms the leading cause."""
+
 MOST_MEASURES = 2
 """Sentences in one suggestion."""
 
@@ -40,7 +43,7 @@ LOOK_AT_START = Measurement(
 def suggest(causes: Sequence[RankedCause], findings: Sequence[Finding]) -> tuple[Next, ...]:
     """Measurements in order of separation per second, each with the causes it tells apart.
 
-    Measurements that one command makes are one suggestion.
+    Measurements that one command makes are one suggestion. A cause that is named is confirmed first.
     """
     if not causes:
         general = WATCH if any(Stage.FORWARD <= f.stage <= Stage.UPDATE for f in findings) else LOOK_AT_START
@@ -49,7 +52,8 @@ def suggest(causes: Sequence[RankedCause], findings: Sequence[Finding]) -> tuple
     for cause in causes:
         confirm = CAUSES[cause.cause].confirm
         together.setdefault(confirm.command or confirm.measure, []).append(cause)
-    ranked = sorted(together.values(), key=lambda group: -_gain(group))
+    named = causes[0] if causes[0].confidence >= NAMED else None
+    ranked = sorted(together.values(), key=lambda group: (named not in group, -_gain(group)))
     return tuple(_next(group, causes) for group in ranked[:MOST_SUGGESTIONS])
 
 

@@ -5,7 +5,7 @@ Not all labels: those whose setting is written in the run, and those that the sy
 
 from __future__ import annotations
 
-from holter.checks.look import is_off
+from holter.checks.look import adapters_off, is_off
 from holter.finding import Finding
 from holter.run import Run
 from holter.stages import Stage
@@ -24,7 +24,10 @@ BY_SETTING: dict[str, tuple[str, ...]] = {
 }
 """Cause -> settings that make a reader think of it."""
 
-WRONG_FIRST_LOSS = ("warmup-missing", "lr-too-high", "grad-clip-too-strict", "padding-multiple", "pad-token-missing")
+WRONG_FIRST_LOSS = (
+    *("warmup-missing", "lr-too-high", "grad-clip-too-strict", "adapter-layers", "padding-multiple"),
+    "pad-token-missing",
+)
 """What the post-mortems of wrong first losses blamed before measuring."""
 
 NOT_FINITE = ("fp16-overflow", "lr-too-high", "lr-zero", "warmup-missing")
@@ -41,4 +44,4 @@ def suspects(run: Run, symptom: Finding | None) -> set[str]:
     if symptom is not None and symptom.step == 0 and symptom.stage <= Stage.BACKWARD:
         written.update(WRONG_FIRST_LOSS)
         written.update(NOT_FINITE)
-    return written
+    return written - {"adapter-layers"} if adapters_off(run) is not None else written
