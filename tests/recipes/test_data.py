@@ -17,7 +17,7 @@ from holter.recipes.config import load
 from holter.recipes.data.load import load_parts
 from holter.recipes.data.order import RowOrder, padding_share
 from holter.recipes.data.packing import pack, padded_tokens
-from holter.recipes.data.prepare import prepare, stratified_split
+from holter.recipes.data.prepare import clean, split, stratified_split
 from holter.recipes.data.report import characters, column_report, cut_share
 from holter.recipes.data.spans import SpanCorruption, corrupt
 from holter.recipes.data.tokenize import encoder, list_array
@@ -91,7 +91,7 @@ def test_empty_rows_and_classes_never_seen_are_left_out_and_counted(tmp_path):
     write(tmp_path, "tsv", rows).rename(tmp_path / "train.tsv")
     write(tmp_path, "tsv", [*ROWS[:4], {"text": "new", "label": "c9"}]).rename(tmp_path / "val.tsv")
     settings = load("account-tax", overrides={"data": str(tmp_path)})
-    parts = prepare(load_parts(settings, tmp_path / "cache"), settings)
+    parts = split(clean(load_parts(settings, tmp_path / "cache"), settings), settings)
     assert parts.dropped_empty == {"train": 2, "validation": 0}
     assert parts.unseen == {"c9": 1}
     assert len(parts.train) == 30
@@ -103,7 +103,7 @@ def test_only_rows_of_unseen_classes_is_an_error(tmp_path):
     write(tmp_path, "tsv", [{"text": "new", "label": "c9"}]).rename(tmp_path / "val.tsv")
     settings = load("account-tax", overrides={"data": str(tmp_path)})
     with pytest.raises(ReadError, match="no evaluation row is left") as caught:
-        prepare(load_parts(settings, tmp_path / "cache"), settings)
+        split(clean(load_parts(settings, tmp_path / "cache"), settings), settings)
     assert "never seen in training: 1" in caught.value.why
 
 

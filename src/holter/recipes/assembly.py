@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,18 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from holter.recipes import arguments, config, memory
-from holter.recipes.adapters import resolve_layers
-from holter.recipes.data import load, prepare, report, tokenize
+from holter.recipes.data import report, tokenize
 from holter.recipes.data.order import padding_share
 from holter.recipes.loss import TokenMean, balanced_weights
 from holter.recipes.metrics import ClassMetrics, TranslationMetrics, likeliest
 from holter.recipes.models import model_for
 from holter.recipes.precision import Precision, choose, this_hardware
+from holter.recipes.prepared import Prepared, prepare_data
+from holter.recipes.record import write_down
 from holter.recipes.settings import Settings
-from holter.recipes.tokenizers import tokenizer_for
 
 WEIGHT_POWERS = {"balanced": 1.0, "sqrt": 0.5}
 
@@ -110,7 +107,18 @@ def build(
         given["output_dir"] = str(output_dir)
     settings = config.load(name, profile, given)
     folder = Path(settings.training.output_dir or tempfile.mkdtemp(prefix=f"holter-{name}-"))
-    return _Builder(settings, folder).recipe()
+    return assemble(settings, folder)
+
+
+def assemble(settings: Settings, folder: Path, prepared: Prepared | None = None) -> Recipe:
+    """The recipe of resolved settings, on data that may have been prepared before.
+
+    Args:
+        settings: of `holter.recipes.config.load`.
+        folder: run folder.
+        prepared: data; None prepares them.
+    """
+    return _Builder(settings, folder).recipe(prepared)
 
 
 def build_trainer(
@@ -129,37 +137,29 @@ class _Builder:
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         self.settings, self.folder = settings, folder
-        self.cache = folder / "cache"
         self.trainer: Any = None
 
-    def recipe(self) -> Recipe:
+    def recipe(self, prepared: Prepared | None = None) -> Recipe:
+        """The recipe on these data; they are prepared here when they are not given."""
         settings = self.settings
         with self.args.main_process_first(desc="data"):
-            raw = load.load_parts(settings, self.cache)
-            parts = prepare.prepare(raw, settings)
-            tokenizer = tokenizer_for(settings, parts.train, self.cache)
-            train = tokenize.tokenize(settings, parts.train, tokenizer, parts.classes, self.cache)
-            evaluation = tokenize.tokenize(settings, parts.evaluation, tokenizer, parts.classes, self.cache)
-        if settings.data.task == "span-corruption":
-            from holter.recipes.data.spans import corrupt_rows
-
-            evaluation = corrupt_rows(evaluation, settings, tokenizer)
-        model = model_for(settings, tokenizer, parts.classes)
-        trainer, metrics, stop = self._trainer(model, tokenizer, train, evaluation, parts)
+            data = prepared or prepare_data(settings, self.folder / "cache")
+        model = model_for(settings, data.tokenizer, data.parts.classes)
+        trainer, metrics, stop = self._trainer(model, data)
         recipe = Recipe(
             config=settings,
             trainer=trainer,
-            tokenizer=tokenizer,
-            classes=parts.classes,
-            data_report=self._report(raw, parts, train, evaluation, tokenizer, trainer),
+            tokenizer=data.tokenizer,
+            classes=data.parts.classes,
+            data_report=self._report(data, trainer),
             precision=self.precision,
-            memory=self._memory(model, train),
+            memory=self._memory(model, data.train),
             output_dir=self.folder,
             metrics=metrics,
             stop=stop,
         )
         if trainer.is_world_process_zero():
-            self._write_down(recipe, model)
+            write_down(recipe, model)
         return recipe
 
     @cached_property
@@ -174,7 +174,7 @@ class _Builder:
         place = self.settings.training.checkpoint_dir or str(self.folder)
         return arguments.training_arguments(self.settings, self.precision, place)
 
-    def _trainer(self, model: Any, tokenizer: Any, train: Any, evaluation: Any, parts: Any) -> tuple[Any, Any, Any]:
+    def _trainer(self, model: Any, data: Prepared) -> tuple[Any, Any, Any]:
         from transformers import set_seed
 
         from holter.recipes import callbacks, trainers
@@ -184,20 +184,20 @@ class _Builder:
         if settings.is_classification:
             import numpy as np
 
-            labels = np.asarray(train.with_format("numpy")[:]["labels"], dtype=np.int64)
-            metrics = ClassMetrics(parts.classes, np.bincount(labels, minlength=len(parts.classes)))
+            labels = np.asarray(data.train.with_format("numpy")[:]["labels"], dtype=np.int64)
+            metrics = ClassMetrics(data.parts.classes, np.bincount(labels, minlength=len(data.parts.classes)))
         elif settings.training.predict_with_generate:
-            metrics = TranslationMetrics(tokenizer)
+            metrics = TranslationMetrics(data.tokenizer)
         set_seed(settings.training.seed)
         kind = trainers.StableTrainer if settings.is_classification else trainers.StableSeq2SeqTrainer
         stop = callbacks.StopOnSignal()
         trainer = kind(
             model=model,
             args=self.args,
-            train_dataset=train,
-            eval_dataset=evaluation,
-            data_collator=self._collator(tokenizer, model),
-            processing_class=tokenizer,
+            train_dataset=data.train,
+            eval_dataset=data.evaluation,
+            data_collator=self._collator(data.tokenizer, model),
+            processing_class=data.tokenizer,
             compute_metrics=metrics,
             callbacks=[callbacks.MetricsLog(self.folder), stop, callbacks.LogBeforeSave()],
             preprocess_logits_for_metrics=likeliest if settings.is_classification else None,
@@ -232,17 +232,17 @@ class _Builder:
             return SpanCorruption(self.settings, tokenizer, inner, self._epoch)
         return inner
 
-    def _report(self, raw: Any, parts: Any, train: Any, evaluation: Any, tokenizer: Any, trainer: Any) -> Any:
+    def _report(self, data: Prepared, trainer: Any) -> report.DataReport:
         settings = self.settings
-        found = report.describe(raw, parts, settings)
-        padded = tokenize.padded_lengths(train)
+        found = report.describe(data.raw, data.parts, settings)
         rows = settings.training.per_device_train_batch_size
-        found.padding_share = padding_share(list(trainer._get_train_sampler()), padded, rows)
+        order = list(trainer._get_train_sampler())
+        found.padding_share = padding_share(order, tokenize.padded_lengths(data.train), rows)
+        both = [("train", data.parts.train, data.train), ("evaluation", data.parts.evaluation, data.evaluation)]
+        shown = both[:1] if settings.data.task == "span-corruption" else both  # evaluation rows are shortened there
         for side, column, limit in tokenize.limits(settings):
-            for name, text, ids in (("train", parts.train, train), ("evaluation", parts.evaluation, evaluation)):
-                if settings.data.task == "span-corruption" and name == "evaluation":
-                    continue
-                count = tokenize.counter(tokenizer, settings.data.source_prefix if side == "input_ids" else "")
+            count = tokenize.counter(data.tokenizer, settings.data.source_prefix if side == "input_ids" else "")
+            for name, text, ids in shown:
                 kept = tokenize.column_lengths(ids, side)
                 found.cut[f"{name}.{column}"] = report.cut_share(text, column, kept, limit, count)
         return found
@@ -259,13 +259,6 @@ class _Builder:
             activation_bytes=4 if self.precision.name == "fp32" else 2,
         )
 
-    def _write_down(self, recipe: Recipe, model: Any) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        text = yaml.safe_dump(_resolved(recipe, model), sort_keys=False, allow_unicode=True)
-        (self.folder / "config.yaml").write_text(text, encoding="utf-8")
-        told = json.dumps(recipe.data_report.as_dict(), indent=1, ensure_ascii=False)
-        (self.folder / "data_report.json").write_text(told, encoding="utf-8")
-
 
 def _span_target(settings: Settings) -> int:
     return settings.data.max_target_length if settings.data.task == "span-corruption" else 0
@@ -278,38 +271,3 @@ def _model_type(settings: Settings) -> str:
     from transformers import AutoConfig
 
     return str(AutoConfig.from_pretrained(name).model_type)
-
-
-def _resolved(recipe: Recipe, model: Any) -> dict[str, Any]:
-    """Settings and what became of them, flat, by the names that `holter diagnose` knows."""
-    import accelerate
-    import datasets
-    import peft
-    import torch
-    import transformers
-
-    settings, trainer = recipe.config, recipe.trainer
-    inner = model.get_base_model() if settings.is_lora else model
-    packages = {m.__name__: str(m.__version__) for m in (transformers, torch, accelerate, peft, datasets)}
-    found = config.flat(settings) | {
-        "model_type": inner.config.model_type,
-        "architectures": type(inner).__name__,
-        "num_labels": len(recipe.classes) or None,
-        "vocab_size": inner.config.vocab_size,
-        "pad_token_id": inner.config.pad_token_id,
-        "eos_token_id": inner.config.eos_token_id,
-        "padding_side": recipe.tokenizer.padding_side,
-        "adapters": "lora" if settings.is_lora else None,
-        "world_size": trainer.args.world_size,
-        "precision": recipe.precision.name,
-        "fp16": trainer.args.fp16,
-        "bf16": trainer.args.bf16,
-        "train_rows": len(trainer.train_dataset),
-        "eval_rows": len(trainer.eval_dataset),
-        "versions": packages,
-    }
-    if settings.lora.layers_to_transform:
-        layers = resolve_layers(settings.lora.layers_to_transform, inner.config.num_hidden_layers)
-        found["layers_to_transform"] = layers
-    said_better = {"mixed_precision", "warmup_steps" if settings.training.warmup_ratio else "warmup_ratio"}
-    return {k: v for k, v in found.items() if v is not None and v not in ("", []) and k not in said_better}

@@ -157,15 +157,13 @@ class FaultSettings:
         head_init_std: standard deviation the fresh output layer is drawn from; None keeps the library's.
         model_pad_token_id: pad id of the model when it shall differ from the tokenizer's.
         fp16_activations: round the output of every linear layer to fp16, as autocast does on a GPU.
-        constant_label: give every training row the same class.
-        shuffle_labels: give the training rows each other's targets.
+        shuffle_labels: give each training row the target of another one.
     """
 
     loss_normalisation: str = "true"
     head_init_std: float | None = None
     model_pad_token_id: int | None = None
     fp16_activations: bool = False
-    constant_label: bool = False
     shuffle_labels: bool = False
 
 

@@ -33,22 +33,28 @@ class Parts:
     unseen: dict[str, int]
 
 
-def prepare(raw: dict[str, Dataset], settings: Settings) -> Parts:
-    """Clean, split and number.
+@dataclass(frozen=True, kw_only=True)
+class Cleaned:
+    """Parts without empty rows, and how many were dropped from each."""
 
-    Args:
-        raw: ``train`` and maybe ``validation`` or ``test``.
-        settings: of the recipe.
+    parts: dict[str, Dataset]
+    dropped_empty: dict[str, int]
+
+
+def clean(raw: dict[str, Dataset], settings: Settings) -> Cleaned:
+    """Leave out rows with an empty column. ``raw`` holds ``train`` and maybe ``validation`` or ``test``."""
+    kept = {name: _without_empty(part, settings) for name, part in raw.items()}
+    return Cleaned(parts=kept, dropped_empty={name: len(raw[name]) - len(kept[name]) for name in raw})
+
+
+def split(cleaned: Cleaned, settings: Settings) -> Parts:
+    """Hold rows out where the data has no validation part, number the classes, and limit both parts.
 
     Raises:
         ReadError: nothing is left to train or evaluate on.
         ConfigError: fewer than two classes, or another number of classes than ``num_labels`` says.
     """
-    kept, dropped = {}, {}
-    for name, part in raw.items():
-        kept[name] = _without_empty(part, settings)
-        dropped[name] = len(part) - len(kept[name])
-    train, evaluation = _two_parts(kept, settings)
+    train, evaluation = _two_parts(cleaned.parts, settings)
     train = _plant(_limit(train, settings.data.train_samples), settings)
     classes: tuple[str, ...] = ()
     unseen: dict[str, int] = {}
@@ -56,6 +62,7 @@ def prepare(raw: dict[str, Dataset], settings: Settings) -> Parts:
         classes = _classes(train, settings)
         evaluation, unseen = _seen_only(evaluation, classes, settings)
     evaluation = _limit(evaluation, settings.data.eval_samples)
+    dropped = cleaned.dropped_empty
     for name, part in (("training", train), ("evaluation", evaluation)):
         if len(part) == 0:
             why = f"dropped as empty: {dropped}, of classes never seen in training: {sum(unseen.values())}"
@@ -171,13 +178,11 @@ def _seen_only(part: Dataset, classes: tuple[str, ...], settings: Settings) -> t
 
 def _plant(train: Dataset, settings: Settings) -> Dataset:
     """The training part with the faults of `FaultSettings` that live in the data, for demonstrations."""
-    column, faults = settings.data.target_column, settings.faults
-    if not (faults.constant_label or faults.shuffle_labels):
+    if not settings.faults.shuffle_labels:
         return train
     from datasets import Dataset
 
-    rows = train.to_dict()
-    if faults.shuffle_labels:
-        moved = list(rows[column])
-        rows[column] = moved[len(moved) // 2 :] + moved[: len(moved) // 2]
+    rows, column = train.to_dict(), settings.data.target_column
+    half = len(train) // 2
+    rows[column] = rows[column][half:] + rows[column][:half]
     return Dataset.from_dict(rows)

@@ -1,0 +1,60 @@
+"""What a run writes down before its first step: resolved settings and the data report, for people and `diagnose`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from holter.recipes import config
+from holter.recipes.adapters import resolve_layers
+
+if TYPE_CHECKING:
+    from holter.recipes.assembly import Recipe
+
+SETTINGS_FILE, DATA_FILE = "config.yaml", "data_report.json"
+
+
+def write_down(recipe: Recipe, model: Any) -> None:
+    """Write both files to the run folder."""
+    recipe.output_dir.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(resolved(recipe, model), sort_keys=False, allow_unicode=True)
+    (recipe.output_dir / SETTINGS_FILE).write_text(text, encoding="utf-8")
+    told = json.dumps(recipe.data_report.as_dict(), indent=1, ensure_ascii=False)
+    (recipe.output_dir / DATA_FILE).write_text(told, encoding="utf-8")
+
+
+def resolved(recipe: Recipe, model: Any) -> dict[str, Any]:
+    """Settings and what became of them, flat, by the names that `holter diagnose` knows."""
+    import accelerate
+    import datasets
+    import peft
+    import torch
+    import transformers
+
+    settings, trainer = recipe.config, recipe.trainer
+    inner = model.get_base_model() if settings.is_lora else model
+    packages = {m.__name__: str(m.__version__) for m in (transformers, torch, accelerate, peft, datasets)}
+    found = config.flat(settings) | {
+        "model_type": inner.config.model_type,
+        "architectures": type(inner).__name__,
+        "num_labels": len(recipe.classes) or None,
+        "vocab_size": inner.config.vocab_size,
+        "pad_token_id": inner.config.pad_token_id,
+        "eos_token_id": inner.config.eos_token_id,
+        "padding_side": recipe.tokenizer.padding_side,
+        "adapters": "lora" if settings.is_lora else None,
+        "world_size": trainer.args.world_size,
+        "precision": recipe.precision.name,
+        "fp16": trainer.args.fp16,
+        "bf16": trainer.args.bf16,
+        "train_rows": len(trainer.train_dataset),
+        "eval_rows": len(trainer.eval_dataset),
+        "versions": packages,
+    }
+    if settings.lora.layers_to_transform:
+        layers = resolve_layers(settings.lora.layers_to_transform, inner.config.num_hidden_layers)
+        found["layers_to_transform"] = layers
+    said_better = {"mixed_precision", "warmup_steps" if settings.training.warmup_ratio else "warmup_ratio"}
+    return {k: v for k, v in found.items() if v is not None and v not in ("", []) and k not in said_better}
