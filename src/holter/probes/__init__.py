@@ -28,6 +28,7 @@ PROBES: Mapping[str, str] = {
     "headroom": "largest activation and gradient by module, bits to the limit of the dtype",
     "loading": "checkpoint against model: missing, unexpected, newly initialised",
     "trainables": "what trains and what does not",
+    "adapters": "adapter targets and layers against the modules that carry one; quantised weights",
     "schedule": "the learning rate at every step of the planned run",
     "resources": "memory of a step against the device; loader and kernels",
     "accounting": "loss and gradient of two steps against the same samples recomputed",
@@ -72,7 +73,8 @@ def _gap(probe: str, why: str, do: str) -> Gap:
 
 
 def _first_batches(subject: Subject) -> tuple[list[dict[str, Any]], Gap | None]:
-    loader = subject.loader
+    loader, accelerator = subject.loader, getattr(subject.trainer, "accelerator", None)
+    prepared = list(getattr(accelerator, "_dataloaders", ()))
     try:
         if loader is None and subject.trainer is not None and subject.train_dataset is not None:
             loader = subject.trainer.get_train_dataloader()
@@ -80,6 +82,9 @@ def _first_batches(subject: Subject) -> tuple[list[dict[str, Any]], Gap | None]:
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
         return [], _gap("batches", why, "the loader itself fails; run it alone to see where")
+    finally:
+        if accelerator is not None:
+            accelerator._dataloaders = prepared
 
 
 def _on_cpu(batch: Mapping[str, Any]) -> dict[str, Any]:

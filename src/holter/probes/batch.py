@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
 from holter.probes.base import Lacks, Notebook
-from holter.probes.labels import IGNORE_INDEX
+from holter.probes.rows import IGNORE_INDEX
 from holter.probes.subject import Subject
 
 LONGEST_TEXT = 300  # characters of a decoded row that a report quotes
+MARKS = ("\u27ea", "\u27eb")  # double angle brackets, which occur in hardly any corpus
 
 
 def probe(subject: Subject, notebook: Notebook) -> None:
@@ -24,6 +26,8 @@ def probe(subject: Subject, notebook: Notebook) -> None:
         return
     if mask is not None and mask.shape == ids.shape:
         notebook.fact("batch.padding_share", float((mask == 0).float().mean()))
+        if bool((mask == 0).any()):
+            notebook.fact("batch.padding_side", "left" if bool((mask[:, 0] == 0).any()) else "right")
         if pad is not None:
             covered = (mask == 0) & (ids != pad)
             open_pads = (mask == 1) & (ids == pad)
@@ -60,12 +64,26 @@ def _pooled(subject: Subject, ids: Any, mask: Any, notebook: Notebook) -> None:
 
 
 def _text(subject: Subject, batch: dict[str, Any], notebook: Notebook) -> None:
-    """One row decoded, with the supervised part in brackets where labels are per token."""
+    """One row decoded, with the supervised part between `MARKS` where labels are per token."""
     if subject.tokenizer is None:
         return
     ids, labels = batch["input_ids"][0].tolist(), batch.get("labels")
-    shown = subject.tokenizer.decode(ids)
-    if labels is not None and labels.ndim == 2:
-        supervised = [i for i in labels[0].tolist() if i != IGNORE_INDEX]
-        shown = f"{shown[:LONGEST_TEXT]} -> [{subject.tokenizer.decode(supervised)[:LONGEST_TEXT]}]"
-    notebook.fact("batch.row", shown[: 2 * LONGEST_TEXT])
+    decode = subject.tokenizer.decode
+    if labels is None or labels.ndim != 2:
+        target = "" if labels is None else f" -> label {labels[0].tolist()}"
+        notebook.fact("batch.row", f"{decode(ids)[:LONGEST_TEXT]}{target}")
+        return
+    supervised = labels[0].tolist()
+    if getattr(getattr(subject.core, "config", None), "is_encoder_decoder", False) or len(supervised) != len(ids):
+        target = decode([label for label in supervised if label != IGNORE_INDEX])
+        notebook.fact("batch.row", f"{decode(ids)[:LONGEST_TEXT]} -> {_marked(target[:LONGEST_TEXT])}")
+        return
+    parts = []
+    for counted, group in groupby(zip(ids, supervised, strict=True), key=lambda pair: pair[1] != IGNORE_INDEX):
+        text = decode([token for token, _ in group])
+        parts.append(_marked(text[: LONGEST_TEXT // 2]) if counted else text[-LONGEST_TEXT // 2 :])
+    notebook.fact("batch.row", "".join(parts)[: 2 * LONGEST_TEXT])
+
+
+def _marked(text: str) -> str:
+    return f"{MARKS[0]}{text}{MARKS[1]}"

@@ -36,7 +36,7 @@ def probe(subject: Subject, notebook: Notebook) -> None:
     if family is not None:
         notebook.fact("model.family", family.name)
         notebook.fact("model.family_fp16", family.fp16.value)
-    forward, backward = _largest(subject, notebook.batches[0])
+    forward, backward = _largest(subject, notebook.few())
     for word, found in (("activation", forward), ("gradient", backward)):
         if found:
             worst = sorted(found.items(), key=lambda item: -item[1])[:SHOWN]
@@ -63,17 +63,13 @@ def _bits(value: float, dtype: str) -> float:
     return math.log2(LIMITS.get(dtype, LIMITS["float32"]) / max(value, 1e-30))
 
 
-def _largest(subject: Subject, batch: dict[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
+def _largest(subject: Subject, inputs: dict[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
     """Module -> largest absolute output and output gradient, from one forward and backward pass with dropout off."""
-    import torch
-
     forward: dict[str, float] = {}
     backward: dict[str, float] = {}
     model = subject.model.eval()
-    device = next(model.parameters()).device
     handles = [module.register_forward_hook(_watch(name, forward, backward)) for name, module in _leaves(model)]
     try:
-        inputs = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
         loss = getattr(model(**inputs), "loss", None)
         if loss is not None and loss.requires_grad:
             model.zero_grad(set_to_none=True)

@@ -9,30 +9,34 @@ from collections.abc import Mapping
 from typing import Any
 
 from holter.probes.base import Lacks, Notebook
-from holter.probes.labels import IGNORE_INDEX
+from holter.probes.rows import IGNORE_INDEX
 from holter.probes.subject import Subject
 
 EXTRA = 8
 """Positions of padding that are added: the multiple that collators pad to for tensor cores."""
+
+SINGLES = 2
+"""Rows that are run alone: the shortest ones, which have the most padding in their batch."""
 
 
 def probe(subject: Subject, notebook: Notebook) -> None:
     """Write ``invariance.*``: largest relative change of a row's result, 0 where it stays the same."""
     import torch
 
-    batch = next((b for b in notebook.batches if "input_ids" in b and "attention_mask" in b), None)
+    index = next((i for i, b in enumerate(notebook.batches) if {"input_ids", "attention_mask"} <= b.keys()), None)
     pad = getattr(getattr(subject.core, "config", None), "pad_token_id", None)
-    if batch is None or pad is None:
+    if index is None or pad is None:
         raise Lacks("no batch with input_ids and attention_mask, or no pad id")
     subject.model.eval()
-    device = next(subject.model.parameters()).device
-    inputs = {k: v.to(device) for k, v in batch.items() if k in ("input_ids", "attention_mask", "labels")}
+    inputs = {k: v for k, v in notebook.few(index).items() if k in ("input_ids", "attention_mask", "labels")}
+    real = _real(inputs, pad, getattr(subject.tokenizer, "eos_token_id", None))
     with torch.no_grad():
         whole = _result(subject.model, inputs)
-        alone = [_result(subject.model, _row(inputs, i)) for i in range(min(2, len(inputs["input_ids"])))]
-        notebook.fact("invariance.single_against_batch", max(_apart(a, whole[i : i + 1]) for i, a in enumerate(alone)))
+        shortest = real.sum(1).argsort()[:SINGLES].tolist()
+        alone = [_apart(_result(subject.model, _row(inputs, i, real)), whole[i : i + 1]) for i in shortest]
+        notebook.fact("invariance.single_against_batch", max(alone))
         for side in ("right", "left"):
-            padded = _padded(inputs, side, pad, bool(subject.core.config.is_encoder_decoder))
+            padded = _padded(inputs, side, pad, bool(getattr(subject.core.config, "is_encoder_decoder", False)))
             notebook.fact(f"invariance.padding_{side}", _apart(_result(subject.model, padded), whole))
         _kernel(subject, inputs, whole, notebook)
 
@@ -49,9 +53,19 @@ def _result(model: Any, inputs: Mapping[str, Any]) -> Any:
     return (logits * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
-def _row(inputs: Mapping[str, Any], index: int) -> dict[str, Any]:
+def _real(inputs: Mapping[str, Any], pad: int, eos: int | None) -> Any:
+    """Which positions hold text, [rows, length]: neither masked nor, where the mask forgot it, a pad id at an end."""
+    ids, kept = inputs["input_ids"], inputs["attention_mask"].bool()
+    if pad == eos:
+        return kept
+    padded = (ids == pad).long()
+    ends = padded.flip(1).cumprod(1).flip(1).bool() | padded.cumprod(1).bool()
+    return kept & ~ends
+
+
+def _row(inputs: Mapping[str, Any], index: int, real: Any) -> dict[str, Any]:
     """One row without its padding."""
-    kept = inputs["attention_mask"][index].bool()
+    kept = real[index]
     found = {}
     for name, value in inputs.items():
         row = value[index : index + 1]

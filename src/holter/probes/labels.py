@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from holter.probes.base import Lacks, Notebook
+from holter.probes.rows import IGNORE_INDEX
 from holter.probes.subject import Subject
-
-IGNORE_INDEX = -100  # torch.nn.CrossEntropyLoss
 
 
 def probe(subject: Subject, notebook: Notebook) -> None:
@@ -32,6 +31,7 @@ def probe(subject: Subject, notebook: Notebook) -> None:
     if found[0].ndim == 2:
         notebook.fact("batch.labels.counted", counted.numel())
         notebook.fact("batch.labels.padding_counted", sum(_padding(subject, batch) for batch in notebook.batches))
+        _ends(subject, found, notebook)
     outputs = getattr(getattr(subject.core, "config", None), "num_labels", None)
     if found[0].ndim == 1 and outputs:
         notebook.fact("batch.labels.outputs", int(outputs))
@@ -43,11 +43,24 @@ def _padding(subject: Subject, batch: dict[str, Any]) -> int:
     One pad id at the end of a target is left out where pad and eos share an id: it is the end token.
     """
     labels, mask = batch["labels"], batch.get("attention_mask")
-    pad = getattr(getattr(subject.core, "config", None), "pad_token_id", None)
-    if mask is not None and mask.shape == labels.shape:
+    config = getattr(subject.core, "config", None)
+    pad, of_source = getattr(config, "pad_token_id", None), bool(getattr(config, "is_encoder_decoder", False))
+    if mask is not None and mask.shape == labels.shape and not of_source:
         return int(((mask == 0) & (labels != IGNORE_INDEX)).sum())
     if pad is None:
         return 0
     trailing = (labels == pad).flip(1).long().cumprod(1).sum(1)
     shared = pad == getattr(subject.tokenizer, "eos_token_id", None)
     return int((trailing - int(shared)).clamp(min=0).sum())
+
+
+def _ends(subject: Subject, found: list[Any], notebook: Notebook) -> None:
+    """Rows in which the end token is among the counted labels: without it nobody learns to stop."""
+    eos = getattr(subject.tokenizer, "eos_token_id", None)
+    if not isinstance(eos, int):
+        return
+    notebook.fact("batch.labels.rows_with_end", int(sum((labels == eos).any(1).sum() for labels in found)))
+    inputs = [batch.get("input_ids") for batch in notebook.batches]
+    same = [ids for ids, labels in zip(inputs, found, strict=False) if ids is not None and ids.shape == labels.shape]
+    if same and not getattr(getattr(subject.core, "config", None), "is_encoder_decoder", False):
+        notebook.fact("batch.rows_with_end", int(sum((ids == eos).any(1).sum() for ids in same)))

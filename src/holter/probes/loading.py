@@ -14,11 +14,9 @@ LONGEST_HEADER = 100 * 2**20  # bytes; the format allows 100 MB (safetensors spe
 
 def probe(subject: Subject, notebook: Notebook) -> None:
     """Write ``loading.*``: names in the checkpoint that the model lacks, and the other way round."""
-    name = getattr(getattr(subject.core, "config", None), "_name_or_path", "") or ""
-    folder = Path(name)
-    files = sorted(folder.glob("*.safetensors")) if name and folder.is_dir() else []
+    files = _files(getattr(getattr(subject.core, "config", None), "_name_or_path", "") or "")
     if not files:
-        raise Lacks("a local checkpoint in safetensors, so what was loaded is not known")
+        raise Lacks("a checkpoint in safetensors on this machine, so what was loaded is not known")
     stored = {key for file in files for key in tensor_names(file)}
     model = set(subject.core.state_dict())
     prefix = getattr(subject.core, "base_model_prefix", "")
@@ -31,6 +29,22 @@ def probe(subject: Subject, notebook: Notebook) -> None:
     tied = set(getattr(subject.core, "_tied_weights_keys", None) or ())
     notebook.fact("loading.missing", [key for key in missing if key not in tied])
     notebook.fact("loading.unexpected", unexpected)
+
+
+def _files(name: str) -> list[Path]:
+    """The safetensors files of a folder, or of a name in the hub's local cache; nothing is downloaded."""
+    if name and Path(name).is_dir():
+        return sorted(Path(name).glob("*.safetensors"))
+    from huggingface_hub import try_to_load_from_cache
+
+    for file in ("model.safetensors", "model.safetensors.index.json"):
+        try:
+            found = try_to_load_from_cache(name, file)
+        except ValueError:
+            return []
+        if isinstance(found, str):
+            return sorted(Path(found).parent.glob("*.safetensors"))
+    return []
 
 
 def tensor_names(file: Path) -> list[str]:

@@ -19,10 +19,8 @@ def probe(subject: Subject, notebook: Notebook) -> None:
     if not notebook.batches:
         raise Lacks("no batch to compute a loss on")
     subject.model.eval()
-    device = next(subject.model.parameters()).device
-    batch = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in notebook.batches[0].items()}
     with torch.no_grad():
-        outputs = subject.model(**batch)
+        outputs = subject.model(**notebook.few())
     logits = outputs.logits if hasattr(outputs, "logits") else None
     if logits is None:
         raise Lacks("the model returns no logits")

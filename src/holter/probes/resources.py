@@ -8,6 +8,8 @@ from typing import Any
 from holter.probes.base import Lacks, Notebook
 from holter.probes.subject import Subject
 
+TF32_SINCE = 8  # major compute capability: Ampere
+
 
 def probe(subject: Subject, notebook: Notebook) -> None:
     """Write ``memory.*`` in MiB, and ``environment.*``: device, TF32, loader workers."""
@@ -17,8 +19,10 @@ def probe(subject: Subject, notebook: Notebook) -> None:
     notebook.fact("environment.device", torch.cuda.get_device_name(device) if device.type == "cuda" else str(device))
     if device.type == "cuda":
         notebook.fact("environment.tf32", torch.backends.cuda.matmul.allow_tf32)
+        notebook.fact("environment.tf32_possible", torch.cuda.get_device_capability(device)[0] >= TF32_SINCE)
     if subject.args is not None:
         notebook.fact("environment.loader_workers", subject.args.dataloader_num_workers)
+        notebook.fact("environment.prefetch_factor", subject.args.dataloader_prefetch_factor)
     notebook.fact("memory.available_mib", _available(device))
     if not notebook.batches or "input_ids" not in notebook.batches[0]:
         raise Lacks("a batch with input_ids, so the memory of a step is not estimated")

@@ -29,6 +29,12 @@ def probe(subject: Subject, notebook: Notebook) -> None:
         value = getattr(config, name, None)
         if value is not None:
             notebook.setting(name, _plain(value))
+    quantization = getattr(config, "quantization_config", None)
+    for name in ("load_in_8bit", "load_in_4bit"):
+        if (value := getattr(quantization, name, None)) is not None:
+            notebook.setting(name, bool(value))
+    if getattr(subject.tokenizer, "padding_side", None):
+        notebook.setting("padding_side", subject.tokenizer.padding_side)
     _adapters(subject, notebook)
     _versions(notebook)
 

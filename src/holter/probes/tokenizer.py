@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from holter.probes.base import Lacks, Notebook
 from holter.probes.subject import Subject
 
 SPECIAL = ("pad", "eos", "bos", "unk")
+NEAR = 0.1  # of the typical distance; a resized table puts new rows within a thousandth of it
+SAMPLED = 2_000  # rows of the table that the typical distance is taken from
 MOST_ROWS = 100  # rows that are decoded and encoded again
 
 
@@ -39,7 +42,28 @@ def _embeddings(subject: Subject, notebook: Notebook) -> None:
     if weight is None:
         return
     notebook.fact("model.embedding_rows", int(weight.shape[0]))
-    notebook.fact("model.embeddings_train", bool(weight.requires_grad))
+    notebook.fact("model.embeddings_train", bool(weight.requires_grad) or "trainable_tokens" in str(type(embeddings)))
+    used = {token for row in _rows(subject) for token in row}
+    added = sorted(used & set(getattr(subject.tokenizer, "added_tokens_decoder", {})))
+    if used:
+        notebook.fact("tokenizer.added_used", len(added))
+        notebook.fact("tokenizer.added_untrained", _untrained(weight, added))
+
+
+def _untrained(weight: Any, added: list[int]) -> list[int]:
+    """Added tokens whose row is zero or the mean of the table, which is what a resized table starts them with.
+
+    Compared with the median distance of rows from the mean: a trained row lies about that far away.
+    """
+    table = weight.detach().float()
+    centre = table.mean(0)
+    typical = float((table[:: max(1, len(table) // SAMPLED)] - centre).norm(dim=1).median())
+    return [
+        token
+        for token in added
+        if token < len(table)
+        and min(float(table[token].norm()), float((table[token] - centre).norm())) < NEAR * typical
+    ]
 
 
 def _rows(subject: Subject) -> list[list[int]]:
@@ -48,7 +72,7 @@ def _rows(subject: Subject) -> list[list[int]]:
         return []
     step = max(1, len(dataset) // MOST_ROWS)
     found = [dataset[i] for i in range(0, len(dataset), step)][:MOST_ROWS]
-    ids = [row["input_ids"] for row in found if isinstance(row, dict) and "input_ids" in row]
+    ids = [row["input_ids"] for row in found if isinstance(row, Mapping) and "input_ids" in row]
     return [i.tolist() if hasattr(i, "tolist") else list(i) for i in ids]
 
 
