@@ -65,6 +65,19 @@ def test_rows_of_runs_carry_our_names(tmp_path):
     assert math.isnan(second["loss"].value) and second["loss"].source.line == 2
 
 
+def test_rows_by_step_are_a_course_too(tmp_path):
+    rows = "".join(f"- {{epoch: {at}, eval_loss: {2.0 + at}}}\n" for at in (0.5, 1.0, 1.5))
+    run = one(tmp_path, "runs.yaml", rows)
+    assert list(run.series["eval_loss"]) == [2.5, 3.0, 3.5] and run.series["eval_loss"].epoch(2) == 1.5
+    assert len(run.variants) == 3
+
+
+@pytest.mark.parametrize("extra", ["warmup_steps: 5, ", "run: a, "])
+def test_rows_that_were_set_are_no_course(tmp_path, extra):
+    rows = "".join(f"- {{{extra}step: {at}, loss: 2.0}}\n" for at in (10, 20, 30))
+    assert one(tmp_path, "runs.yaml", rows).series == {}
+
+
 def test_named_runs(tmp_path):
     run = one(tmp_path, "runs.yaml", "good: {loss: 1}\nbad: {loss: 2}\n")
     assert [row["run"].value for row in run.variants] == ["good", "bad"]

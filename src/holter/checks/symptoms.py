@@ -14,6 +14,8 @@ from holter.run import Run, Series
 TRAIN_LOSSES = ("loss", "train_loss", "training_loss")
 EVAL_LOSSES = ("eval_loss", "val_loss", "validation_loss", "valid_loss")
 GRADIENTS = ("grad_norm",)
+INSIDE = re.compile(r"hidden_states?|logits|outputs?|activations?|scores|loss$|grad")
+NOT_FINITE = re.compile(r"(?:all |contains? |has |becomes? )?(?:nans?|infs?|infinity)\b")
 PART_OF_LOSS = re.compile(r"(?:^|[_/.])loss(?:$|[_/.])")
 
 
@@ -45,6 +47,15 @@ def nonfinite(run: Run, *names: str) -> Evidence | None:
             return _point(series, index)
         if (found := next((e for value, e in _written(run, name) if not math.isfinite(value)), None)) is not None:
             return found
+    return None if names else _noted_nan(run)
+
+
+def _noted_nan(run: Run) -> Evidence | None:
+    """A person's note that values inside the model are not finite."""
+    for name, values in run.facts.items():
+        for value in values:
+            if isinstance(value.value, str) and INSIDE.search(name.lower()) and NOT_FINITE.match(value.value.lower()):
+                return Evidence(text=f"{name}: {value.value}", source=value.source, value=float("nan"))
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from holter.names import config_name, series_name
@@ -14,6 +15,9 @@ from holter.readers.yaml_tree import read_yaml
 from holter.run import NAN, Authority, Gap, Run, Series, Value
 from holter.secrets import mask_value
 from holter.values import bounded, normalise, number
+
+LEAST_ROWS = 3
+"""Rows that make a course; two may be two runs that were stopped at different steps."""
 
 _NOT_A_NUMBER = frozenset({"nan", "inf", "-inf", "+inf", "infinity", "-infinity", ".nan", ".inf", "-.inf"})
 
@@ -165,6 +169,8 @@ def _variants(run: Run, document: Node, sample: Sample) -> None:
         )
     for node, key in rows:
         run.variants.append(_variant(node, key, sample))
+    if len(rows) == len(run.variants):
+        _course(run, sample)
 
 
 def _variant(node: Node, name: str | None, sample: Sample) -> dict[str, Value]:
@@ -178,3 +184,30 @@ def _variant(node: Node, name: str | None, sample: Sample) -> dict[str, Value]:
         source = sample.source(line=entry.line or None, key=entry.key)
         row.setdefault(ours, Value(value=value, source=source, raw=raw, authority=Authority.FACT))
     return row
+
+
+def _course(run: Run, sample: Sample) -> None:
+    """Add rows of one run by step or epoch as series too: a table with nothing but progress and metrics is a log."""
+    rows = run.variants
+    by = next((name for name in ("step", "epoch") if all(name in row for row in rows)), None)
+    if by is None or len(rows) < LEAST_ROWS or any(_is_setting(name) for row in rows for name in row):
+        return
+    places = [_place_of(row, by) for row in rows]
+    if any(not late > early for early, late in pairwise(places)):
+        return
+    for row in rows:
+        step, epoch = _place_of(row, "step"), _place_of(row, "epoch")
+        for name, value in row.items():
+            point = _point(value.value) if series_name(name) == name else None
+            if point is not None:
+                series = run.series.setdefault(name, Series(name=name, source=sample.source()))
+                series.append(point[0], step=step, epoch=epoch, line=value.source.line or 0)
+
+
+def _is_setting(name: str) -> bool:
+    return name not in ("step", "epoch") and series_name(name) is None
+
+
+def _place_of(row: dict[str, Value], name: str) -> float:
+    value = row[name].value if name in row else None
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else NAN

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from holter.checks.base import Check, Needs, case, clues
-from holter.checks.look import facts_of
+from holter.checks.look import calls, facts_of
 from holter.finding import Evidence, Finding, Fix, Severity
 from holter.run import Run
 from holter.stages import Stage
@@ -17,6 +17,11 @@ for batch in loader:
     loss.backward()
     optimizer.step()
 """
+
+
+WHOLE_STEP = 8.0
+EXCERPT = 5.0
+"""Bits. Lines that stand in no loop and no function are cut out of something larger, which may hold the call."""
 
 
 class GradientsNeverCleared(Check):
@@ -65,7 +70,7 @@ class GradientsNeverCleared(Check):
             yield self.finding(
                 message,
                 evidence=[Evidence(text=message, source=found[0].source)],
-                clues=clues("the training step never clears its gradients", missing_zero_grad=8),
+                clues=clues("the training step never clears its gradients", missing_zero_grad=_bits(run)),
                 fix=Fix(summary="Call optimizer.zero_grad() after each optimizer.step()."),
             )
         for value in facts_of(run, "training_step.zero_grad_before_step"):
@@ -78,3 +83,9 @@ class GradientsNeverCleared(Check):
                     fix=Fix(summary="Move optimizer.zero_grad() behind optimizer.step()."),
                 )
                 return
+
+
+def _bits(run: Run) -> float:
+    backward = list(calls(run, "backward"))
+    cut_out = bool(backward) and not any(call.loop_depth or call.scope for call in backward)
+    return EXCERPT if cut_out else WHOLE_STEP

@@ -26,7 +26,11 @@ BODY = re.compile(
 )
 """Parts of a model's body. Heads, poolers and buffers are left out on purpose: new ones are normal."""
 
-ADAPTER = re.compile(r"lora_|adapter|\.rotary_emb|inv_freq|masked_bias|attn\.bias|position_ids|relative_attention_bias")
+ADAPTER = re.compile(
+    r"lora_|adapter|\.rotary_emb|inv_freq|masked_bias|attn\.bias|position_ids|relative_attention_bias"
+    r"|cross_?attention|crossattn|encoder_attn|encdecattention|prefix_encoder|vision_|image_"
+)
+"""Parts that are new where a checkpoint gets an adapter, or an encoder becomes a decoder that looks at another."""
 MANY = 3
 """Body weights named: one or two may be tied or renamed ones, more are a checkpoint that does not fit."""
 
@@ -81,6 +85,16 @@ class WeightsLeftBehind(Check):
     )
     good = (
         case("new head", events=[said("newly initialized: ['classifier.weight', 'classifier.bias']", EVENT_LOAD)]),
+        case(
+            "an encoder becomes a decoder",
+            events=[
+                said(
+                    "newly initialized: ['layer.0.crossattention.a', 'layer.1.crossattention.a', "
+                    "'layer.2.crossattention.a']",
+                    EVENT_LOAD,
+                )
+            ],
+        ),
         case("all loaded", events=[said("All keys matched successfully", EVENT_LOAD)]),
     )
     not_enough = (case("nothing was said"),)

@@ -9,7 +9,7 @@ from holter.checks.base import Check, Needs, case, clues
 from holter.checks.context import Compute, precision
 from holter.checks.look import call_text, known, plain, switched_on, written
 from holter.checks.messages import QUOTE_LENGTH
-from holter.checks.symptoms import nonfinite, number
+from holter.checks.symptoms import broken, nonfinite, number
 from holter.finding import Change, Evidence, Finding, Fix, Severity
 from holter.run import Run
 from holter.stages import Stage
@@ -53,6 +53,7 @@ class LeftPaddingGivesNan(Check):
     needs = Needs(
         any_of=(
             ("padding_side",),
+            ("tokenizer.padding_side",),
             ("code",),
             ("facts",),
             ("decoder_padding_mask",),
@@ -62,6 +63,7 @@ class LeftPaddingGivesNan(Check):
     )
     bad = (
         case("nan", config={"padding_side": "left", "torch_dtype": "float16"}, facts={"loss": float("nan")}),
+        case("zero stands for nan", config={"padding_side": "left", "fp16": True}, series={"loss": [0.0, 0.0]}),
         case("measured", facts={"fully_masked_rows": 12}),
     )
     good = (
@@ -81,7 +83,7 @@ class LeftPaddingGivesNan(Check):
             )
             return
         yield from self._endless_mask(run)
-        side, symptom = known(run, "padding_side"), nonfinite(run)
+        side, symptom = known(run, "padding_side", "tokenizer.padding_side"), broken(run)
         said_nan = symptom is not None or "nan" in written(plain(run, "observed") or plain(run, "logits") or "").lower()
         if side is None or written(side.plain).lower() != "left":
             return

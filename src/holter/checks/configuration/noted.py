@@ -1,0 +1,166 @@
+"""CFG017 noted-by-a-person."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.symptoms import COMPLAINTS
+from holter.finding import Clue, Evidence, Finding, Severity
+from holter.run import Run
+from holter.stages import Stage
+
+NEAR = r"(?:[^.;]|\.\d){0,40}"
+"""Within one clause: a few words between two that belong together."""
+
+FAR = r"(?:[^.;]|\.\d){0,60}"
+RATE = r"\b(?:learning[_ ]rate|lr)\b"
+PROCESS = r"\b(?:gpus?|ranks?|process(?:es)?|devices?|workers?|replicas?|nodes?|cards?)\b"
+HELD_OUT = r"\b(?:val|valid|validation|eval|evaluation|test|held[- ]out|dev)\w*"
+RISES = r"(?:ris\w+|rose|increas\w+|go(?:es|ing)? up|went up|grow\w*|climb\w*|jump\w*|spik\w+|higher)"
+FALLS = r"(?:fall\w*|fell|decreas\w+|drop\w*|go(?:es|ing)? down|goes to zero)"
+
+WORDS: tuple[tuple[str, dict[str, float]], ...] = (
+    (
+        rf"\b(?:no|not|without|never|missing)\b{NEAR}\bgradient{NEAR}(?:sync|communicat|exchang|all-?reduc|averag)"
+        rf"|\bgradients?\b{NEAR}\b(?:no|not|never|aren't|isn't)\b{NEAR}(?:sync|communicat|exchang|reduc|averag)"
+        rf"|\beach {PROCESS}{NEAR}\b(?:trains?|learns?|updates?)\b{NEAR}"
+        r"\b(?:on its own|alone|independent|separate|own model)"
+        rf"|\b(?:weights?|gradients?|parameters?)\b{NEAR}\bdiffer\w*{NEAR}\b(?:between|across|on)\b{NEAR}{PROCESS}",
+        {"ddp_no_gradient_sync": 5.0},
+    ),
+    (
+        rf"\b(?:same|identical|duplicated?)\b (?:\w+ )?(?:batch\w*|samples?|data|examples?|rows|order)\b{NEAR}{PROCESS}"
+        rf"|{PROCESS}{NEAR}\b(?:same|identical|duplicated?)\b (?:\w+ )?(?:batch\w*|samples?|data|examples?|rows)\b",
+        {"ddp_duplicate_data": 5.0},
+    ),
+    (
+        rf"\bloss\b{NEAR}{RISES}{NEAR}\b(?:resum|restart|reload|continu)\w*"
+        rf"|\b(?:resum|restart|reload)\w*{FAR}\bloss\b{NEAR}{RISES}"
+        rf"|\b(?:resum|restart|reload)\w*{FAR}{RATE}{NEAR}(?:reset|start\w* over|initial|again)"
+        rf"|{RATE}{NEAR}(?:reset|start\w* over|initial){NEAR}\b(?:resum|restart|reload)\w*"
+        r"|\boptimi[sz]er\b(?: state)?(?:[^.;]|\.\d){0,30}\b(?:anew|reset|not (?:saved|restored|loaded)|from scratch)",
+        {"resume_state_lost": 5.0},
+    ),
+    (
+        rf"{HELD_OUT}{NEAR}\b(?:also|appear\w*|present|contained|included|overlap\w*|duplicat\w*|seen)\b{NEAR}\btrain"
+        rf"|\btrain\w*{NEAR}\b(?:overlap\w*|leak\w*|contain\w*)\b{NEAR}{HELD_OUT}",
+        {"eval_leak": 5.5},
+    ),
+    (
+        rf"{RATE}{NEAR}\b(?:0|zero|end(?: value)?|minimum)\b{NEAR}"
+        r"\b(?:early|after the first|halfway|before the end|of several|after (?:about )?\d+ of \d+|too soon)"
+        rf"|{RATE}{NEAR}\b(?:decays?|drops?|falls?|steps?)\b{NEAR}\b(?:too (?:fast|early|soon)|times (?:too )?fast)",
+        {"scheduler_step_mismatch": 5.0},
+    ),
+    (
+        rf"{RATE}{NEAR}\b(?:stays?|always|remains?|constantly|is)\b{NEAR}(?:\bzero\b|(?<![\d.])0(?:\.0+)?(?![\d.e]))"
+        r"(?![^.;]*\b(?:after|end|early|final)\b)",
+        {"lr_zero": 4.5},
+    ),
+    (
+        rf"\bnever reach\w*{NEAR}\b(?:set|peak|full|target)\b|\bwarm-?up\b{NEAR}\b(?:longer|never ends|whole run)",
+        {"warmup_too_long": 4.5},
+    ),
+    (
+        rf"\b(?:new|added|special)\b (?:\w+ )?tokens?\b{NEAR}"
+        r"\b(?:never (?:generated|learn\w*)|not (?:learn|train|generat|updat)\w*)",
+        {"new_tokens_frozen": 4.5},
+    ),
+    (
+        rf"\b(?:head|classifier|score|lm_head|embeddings?)\b{NEAR}"
+        r"\b(?:not (?:saved|in the (?:checkpoint|adapter))|missing from|random(?:ly)?)",
+        {"head_not_trained_or_saved": 4.5},
+    ),
+    (
+        rf"\bloss\b{NEAR}(?:scal\w+|proportional|grow\w*|multipl\w+|times|larger){NEAR}\baccumulat",
+        {"grad_accum_loss_scale": 5.0},
+    ),
+    (
+        rf"\b(?:some|certain|different|other|few)\b (?:random )?seeds?\b{NEAR}"
+        r"\b(?:fail\w*|chance|collaps\w*|bad|low|differ\w*)"
+        r"|\bdepends? on the (?:random )?seed",
+        {"seed_instability": 5.0},
+    ),
+    (
+        rf"{HELD_OUT}[ _]loss\b{NEAR}{RISES}{FAR}\btrain\w*[ _]loss\b{NEAR}{FALLS}"
+        rf"|\btrain\w*[ _]loss\b{NEAR}{FALLS}{FAR}{HELD_OUT}[ _]loss\b{NEAR}{RISES}",
+        {"overfitting": 5.0},
+    ),
+    (
+        rf"\b(?:outputs?|predictions?|logits|results?|embeddings?)\b{NEAR}\b(?:depends?|changes?|differs?)\b{NEAR}"
+        r"\b(?:padding|padded|batch size)",
+        {"attention_mask_missing": 4.0, "padding_side": 1.5},
+    ),
+)
+"""Clauses with which people describe a fault, and what they speak for."""
+
+_PATTERNS = tuple((re.compile(wording), speaks) for wording, speaks in WORDS)
+
+
+class NotedByAPerson(Check):
+    """What it looks for
+        A person's note on how the run went, in words that describe one fault: processes that got the same batches, a
+        loss that jumps where the run was resumed, a rate that ends before the run does.
+
+    Why it hurts
+        It is what somebody saw; the check only gives it its name.
+
+    How to fix it
+        See the page of the cause it speaks for.
+
+    When to ignore it
+        When the note describes another run.
+
+    Threshold
+        None. A note is somebody's reading of the numbers, so it counts for less than the numbers.
+
+    Sources
+        The words of public reports, generalised.
+    """
+
+    code = "CFG017"
+    name = "noted-by-a-person"
+    title = "A note describes a known fault"
+    severity = Severity.WARNING
+    stage = Stage.LOG
+    needs = Needs(any_of=tuple((name,) for name in COMPLAINTS))
+    bad = (
+        case("same batches", facts={"observed": "both GPUs get the same batches in every step"}),
+        case("a jump", facts={"symptom": "the loss jumps from 0.8 to 2.1 after resuming"}),
+        case("a leak", facts={"note": "900 of the test rows also appear in the training file"}),
+        case("an early end", facts={"observed": "learning rate reaches zero halfway through the run"}),
+        case("own ways", facts={"observed": "gradients are not synchronised between ranks"}),
+    )
+    good = (
+        case("stairs", facts={"observed": "training loss drops whenever an epoch begins"}),
+        case("an ordinary end", facts={"observed": "learning rate is 0 at the end"}),
+        case("a spike", facts={"note": "one spike in the loss, then back to normal"}),
+        case("a division", facts={"note": "test rows were held out by user"}),
+    )
+    not_enough = (case("no note", series={"loss": [2.0, 1.5]}),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """One finding with every note that was understood."""
+        heard = list(_heard(run))
+        if heard:
+            best: dict[str, Clue] = {}
+            for _, found in heard:
+                best.update((clue.cause, clue) for clue in found)
+            yield self.finding(
+                "a note on the run describes a known fault",
+                evidence=list({e.text: e for e, _ in heard}.values()),
+                clues=tuple(best.values()),
+            )
+
+
+def _heard(run: Run) -> Iterator[tuple[Evidence, list[Clue]]]:
+    for name in COMPLAINTS:
+        for value in run.facts.get(name, ()):
+            for item in value.value if isinstance(value.value, list) else [value.value]:
+                text = " ".join(item.lower().split()) if isinstance(item, str) else ""
+                for pattern, speaks in _PATTERNS:
+                    if pattern.search(text):
+                        shown = Evidence(text=f"{name}: {item}", source=value.source, value=item)
+                        yield shown, list(clues(f"somebody noted '{item}'", **speaks))
