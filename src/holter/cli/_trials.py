@@ -65,9 +65,9 @@ def put(view: Any, data: Any, form: str, output: Path | None) -> None:
 
     stream = io.StringIO() if output is not None else sys.stdout
     if form == "json":
-        import json
+        from holter.reports.json_report import dumps
 
-        stream.write(json.dumps(data, indent=2, default=str) + "\n")
+        stream.write(dumps(data))
     else:
         write_view(view, form, stream)
     if output is not None and isinstance(stream, io.StringIO):

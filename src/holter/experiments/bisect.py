@@ -12,7 +12,7 @@ from holter.experiments.delta import Subset, advance
 from holter.experiments.expression import Outcome, Symptom, parse
 from holter.experiments.factors import FACTORS, factor, why_not
 from holter.experiments.symptom import Inferred, infer
-from holter.experiments.targets import Target
+from holter.experiments.targets import Target, why_outside
 from holter.experiments.trial import TrialCache, TrialOutcome, TrialResult
 from holter.stages import Stage
 
@@ -123,6 +123,9 @@ class _Search:
         self.left, self.right = dict(good.settings), dict(bad.settings)
         names = sorted({*self.left, *self.right})
         self.differing = [n for n in names if self.left.get(n, _ABSENT) != self.right.get(n, _ABSENT)]
+        read = {**good.outside, **bad.outside}
+        apart = [n for n in sorted(read) if good.outside.get(n, _ABSENT) != bad.outside.get(n, _ABSENT)]
+        self.outside = {n: why_outside(n, bad.name) for n in apart}
         self.known: dict[Subset, bool] = {}
         self.trials: list[Tried] = []
         self.candidates: list[str] = []
@@ -135,7 +138,8 @@ class _Search:
     def establish(self, symptom: Symptom | None) -> None:
         """Replay BAD twice and GOOD once; the symptom must come back, and be absent from GOOD."""
         if not self.differing:
-            raise TrialError("GOOD and BAD do not differ", why="every setting that can be replayed is the same")
+            why = "every setting that can be replayed is the same" + self._what_is_outside()
+            raise TrialError("GOOD and BAD do not differ", why=why)
         everything = frozenset(self.differing)
         asked = [(everything, 0), (everything, 1), (frozenset[str](), 0)]
         bad, again, good = self._replay(asked)
@@ -159,12 +163,15 @@ class _Search:
         self._must_separate()
         self._choose_candidates()
 
+    def _what_is_outside(self) -> str:
+        return "".join(f"; {name} differs too, but {reason}" for name, reason in self.outside.items())
+
     def _infer(self, good: TrialResult, bad: TrialResult) -> Symptom:
         self.inferred = infer(good.run("good"), bad.run("bad"))
         if self.inferred is None:
             raise TrialError(
                 "BAD shows no symptom on replay",
-                why="its numbers are finite and close to those of GOOD",
+                why="its numbers are finite and close to those of GOOD" + self._what_is_outside(),
                 do="name the symptom with --symptom, or replay more steps with --steps",
             )
         return parse(self.inferred.text)
@@ -174,7 +181,8 @@ class _Search:
         if not (bad.shows and again.shows):
             raise TrialError(
                 "the symptom does not come back on replay, so there is no verdict",
-                why=f"{self.symptom.text}: {_written(bad)} and {_written(again)} in two replays of BAD",
+                why=f"{self.symptom.text}: {_written(bad)} and {_written(again)} in two replays of BAD"
+                + self._what_is_outside(),
                 do="replay more steps, or name a symptom that shows early",
             )
         if good.shows is not False:
@@ -273,7 +281,7 @@ class _Search:
             symptom=self.symptom.text,
             inferred=self.inferred,
             trials=tuple(self.trials),
-            set_aside=self.set_aside,
+            set_aside={**self.set_aside, **self.outside},
             spread={k: abs(v - again.values[k]) for k, v in bad.values.items() if k in again.values},
         )
 

@@ -103,7 +103,7 @@ _TABLE = [
     *_rows(
         "data and loader",
         Stage.DATA,
-        "balanced_sampling dataloader_drop_last constant_label shuffle_labels eval_samples",
+        "data balanced_sampling dataloader_drop_last constant_label shuffle_labels eval_samples",
         changes_samples=True,
     ),
     *_rows("environment", Stage.FORWARD, "deepspeed_stage fsdp torch_compile"),

@@ -17,6 +17,11 @@ _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z")
 _RELATIVE = re.compile(r"[*/]\d+(?:\.\d+)?\Z")
 LAUNCH_KEYS = ("world_size",)
 """Settings that say how a run is started, not how its trainer is built."""
+ELSEWHERE = ("devices", "framework")
+"""Settings of the place where a run ran; a replay runs here, whatever they say."""
+OTHER_MODEL = ("model_name_or_path", "model_type", "architectures", "vocab_size", "num_labels", "task")
+OTHER_DATA = ("train_file", "dataset_name", "data", "train_samples", "train_rows", "eval_rows")
+"""A recipe builds model and data by name. A user's function builds its own, so a folder's are not handed to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +33,14 @@ class Target:
         settings: setting -> value, over the builder's own.
         shown: as the user named it.
         folder: where what Holter writes about it goes.
+        outside: settings that were read and that no replay here can have.
     """
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     shown: str = ""
     folder: Path = Path("holter-trials")
+    outside: Mapping[str, Any] = field(default_factory=dict)
 
     def with_settings(self, settings: Mapping[str, Any]) -> Target:
         """The same with more settings; ``*10`` and ``/10`` are taken of its own.
@@ -94,8 +101,23 @@ def resolve(text: str, *, builder: str | None = None, output: Path | None = None
                 do="add --target module:function, where function(overrides) returns your Trainer",
             )
         folder = output or (path / "holter" if path.is_dir() else Path("holter-trials") / path.stem)
-        return Target(name=name, settings=settings, shown=text, folder=folder)
+        outside = {key: value for key, value in settings.items() if why_outside(key, name)}
+        kept = {key: value for key, value in settings.items() if key not in outside}
+        return Target(name=name, settings=kept, shown=text, folder=folder, outside=outside)
     return Target(name=_recipe(text), shown=text, folder=output or Path("holter-trials") / text)
+
+
+def why_outside(setting: str, builder: str) -> str:
+    """Why a replay by this builder cannot have a setting that was read, empty when it can."""
+    if setting.startswith("versions.") or setting in ELSEWHERE:
+        return "it belongs to the place where the run ran; replays run here, with the versions installed here"
+    if ":" not in builder:
+        return ""
+    if setting in OTHER_MODEL:
+        return f"it is another model, and {builder} builds its own; pass it with --set-good and --set-bad if it can"
+    if setting in OTHER_DATA:
+        return f"it is other data, and {builder} loads its own; pass it with --set-good and --set-bad if it can"
+    return ""
 
 
 def _times(name: str, own: Any, relative: str) -> float:
@@ -132,8 +154,7 @@ def _settings_below(path: Path) -> tuple[str | None, dict[str, Any]]:
             content.pop("output_dir", None)
             return recipe, {name: value for name, value in content.items() if value is not None}
     run = read([path])
-    given = {name: values[0].value for name, values in run.config.items() if not values[0].is_default}
-    return None, {name: value for name, value in given.items() if not name.startswith("versions.")}
+    return None, {name: values[0].value for name, values in run.config.items() if not values[0].is_default}
 
 
 def _mapping(file: Path) -> dict[str, Any]:

@@ -18,6 +18,10 @@ DEFAULT_TIME_LIMIT = 600.0
 """Seconds after which a trial counts as hung: ten times what a trial of the small recipes takes."""
 
 
+CRASHED = "crashed"
+"""The fact, 1 or 0, that a prediction about a refusal refers to: ``crashed == 1``."""
+
+
 class TrialOutcome(enum.Enum):
     """``crashed`` and ``timed-out`` are outcomes of their own: they neither show the symptom nor lack it."""
 
@@ -90,7 +94,8 @@ class TrialResult:
             series.epochs = array("d", [math.nan] * len(points))
             series.lines = array("q", [0] * len(points))
             run.series[series_name] = series
-        for fact, value in self.facts.items():
+        ending = {CRASHED: int(self.outcome is TrialOutcome.CRASHED)}
+        for fact, value in {**self.facts, **ending}.items():
             run.add_fact(fact, Value(value=value, source=source, authority=Authority.MEASURED))
         return run
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from holter.experiments.expression import Outcome, Symptom
 from holter.experiments.ledger import Verdict, VerdictWord
-from holter.experiments.trial import TrialOutcome, TrialResult
+from holter.experiments.trial import CRASHED, TrialOutcome, TrialResult
 
 
 def judge(
@@ -21,7 +21,9 @@ def judge(
         changed: the replay with one thing changed.
         other_samples: the change alters the samples by design, so that their fingerprints are bound to differ.
     """
-    failed = next((r for r in [*base, changed] if r.outcome is not TrialOutcome.FINISHED), None)
+    about_crashes = any(reference.removeprefix("base.") == CRASHED for reference in prediction.references)
+    fatal = (TrialOutcome.TIMED_OUT,) if about_crashes else (TrialOutcome.TIMED_OUT, TrialOutcome.CRASHED)
+    failed = next((r for r in [*base, changed] if r.outcome in fatal), None)
     if failed is not None:
         arm = "the changed" if failed is changed else "the unchanged"
         return _inconclusive(f"{arm} replay {_ended(failed)}")
@@ -30,15 +32,20 @@ def judge(
     after = prediction.holds(changed.run(), base=runs[0])
     spread = _spread(before)
     match = changed.fingerprints == base[0].fingerprints
-    verdict = _decide(prediction, before, after, spread, match or other_samples)
+    verdict = _decide(prediction, before, after, spread, match or other_samples or about_crashes)
     return Verdict(
         word=verdict.word,
-        reason=verdict.reason + ("; the change alters the samples themselves" if not match and other_samples else ""),
+        reason=verdict.reason + _remarks(changed, not match and other_samples),
         observed=_shown(after),
         base=_shown(before[0]),
         spread=spread,
         fingerprints_match=match,
     )
+
+
+def _remarks(changed: TrialResult, other_samples: bool) -> str:
+    ending = f"; it {_ended(changed)}" if changed.outcome is TrialOutcome.CRASHED else ""
+    return ending + ("; the change alters the samples themselves" if other_samples and not ending else "")
 
 
 def _decide(

@@ -17,7 +17,9 @@ from holter.errors import ConfigError, TrialError
 from holter.experiments.batches import row_fingerprints, step_fingerprint
 from holter.experiments.trial import Trial, TrialOutcome, TrialResult
 
-LOGGED = ("loss", "grad_norm", "learning_rate", "eval_loss")
+SUMMARY = "train_runtime"
+"""In the entry that sums a training up; its numbers belong to no step."""
+NOT_SERIES = ("step", "epoch", "total_flos")
 
 
 def run_rank(trial: Trial, rank: int, port: int, out: Path) -> None:
@@ -149,8 +151,11 @@ def _account(trainer: Any) -> dict[str, Any]:
 def _series(trainer: Any) -> dict[str, list[tuple[int, float]]]:
     found: dict[str, list[tuple[int, float]]] = {}
     for entry in trainer.state.log_history:
-        for name in entry.keys() & {*LOGGED, *(k for k in entry if k.startswith("eval_"))}:
-            found.setdefault(name, []).append((entry["step"], float(entry[name])))
+        if SUMMARY in entry:
+            continue
+        for name in entry.keys() - {*NOT_SERIES}:
+            if isinstance(entry[name], (int, float)):
+                found.setdefault(name, []).append((entry["step"], float(entry[name])))
     return found
 
 
