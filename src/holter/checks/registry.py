@@ -35,6 +35,7 @@ CHECKS: dict[str, str] = {
     "EVL001": "evaluation.metric_decoding:MetricCodeFails",
     "EVL002": "evaluation.decode_without_replacing:IgnoredIdsDecoded",
     "EVL003": "evaluation.half_evaluation:EvaluationInHalf",
+    "EVL005": "evaluation.outcome_at_chance:OutcomeAtChance",
     "GRD001": "measured.replayed_overflow:ModuleOverflowsHalf",
     "GRD002": "measured.replayed_wide:ModuleBreaksInWideRange",
     "GRD003": "measured.replayed_input:InputNotFinite",
