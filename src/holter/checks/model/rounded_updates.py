@@ -41,6 +41,12 @@ MOVED = re.compile(r"(?:weights?|params?|parameters?).*(?:changed?|delta|moved|u
 
 PLAIN = ("adamw", "adam", "sgd", "adamw_torch", "adamw_torch_fused", "adamw_hf", "torch.optim.adamw")
 
+FLAT_POINTS = 8
+"""Fewest logged losses of which two halves are compared: a mean of four halves the noise of one point."""
+
+FLAT_SHARE = 0.01
+"""Difference of the halves' means, relative, below which a loss stands still."""
+
 
 class UpdatesRoundedAway(Check):
     """What it looks for
@@ -114,7 +120,7 @@ class UpdatesRoundedAway(Check):
         if held is None or rate is None or not amount or copies is not None or adapters_on(run) is not None:
             return
         if amount < LOST_RATE and written(plain(run, "optim") or "adamw").lower() in PLAIN:
-            stands = complaint(run, *STANDS_STILL)
+            stands = complaint(run, *STANDS_STILL) or _flat(run)
             evidence = [held.evidence, rate.evidence, *([stands] if stands is not None else [])]
             bits = (3.5 if amount < SURELY_LOST else 1.5) + (3.0 if stands is not None else 0.0)
             yield self._found(evidence, bits, Severity.NOTE if stands is None else Severity.WARNING)
@@ -127,6 +133,19 @@ class UpdatesRoundedAway(Check):
             severity=severity,
             fix=Fix(summary="Keep float32 weights with bf16=True, or an optimizer with float32 master weights."),
         )
+
+
+def _flat(run: Run) -> Evidence | None:
+    """A training loss whose later half lies where its earlier half does, or None."""
+    loss = run.series.get("loss")
+    if loss is None or len(loss) < FLAT_POINTS or len(loss.finite) != len(loss):
+        return None
+    half = len(loss) // 2
+    early, late = sum(loss.values[:half]) / half, sum(loss.values[half:]) / (len(loss) - half)
+    if early <= 0.0 or abs(late - early) > FLAT_SHARE * early:
+        return None
+    text = f"the loss is {early:.4g} in the earlier half of the log and {late:.4g} in the later"
+    return Evidence(text=text, source=loss.place(len(loss) - 1), value=late)
 
 
 def _compared(run: Run) -> Iterable[Evidence]:
