@@ -64,11 +64,12 @@ class Core:
         self._handles: list[Any] = []
         self._autocast_seen = ""
 
-    def attach(self) -> Core:
-        """Place the hooks."""
-        add: Any = self.model.register_forward_pre_hook
-        self._handles.append(add(self._before_forward, with_kwargs=True, prepend=True))
-        self._handles.append(self.optimizer.register_step_pre_hook(self._before_step))
+    def attach(self, *, own_hooks: bool = True) -> Core:
+        """Place the hooks; without ``own_hooks`` the framework itself calls `begin` and `check`."""
+        if own_hooks:
+            add: Any = self.model.register_forward_pre_hook
+            self._handles.append(add(self._before_forward, with_kwargs=True, prepend=True))
+            self._handles.append(self.optimizer.register_step_pre_hook(self._before_step))
         self._handles.append(self.optimizer.register_step_post_hook(self._after_step))
         watch.listen(self)
         self.safety.run(self.outlook.start)
@@ -113,6 +114,10 @@ class Core:
             self.safety.run(self.announce_with, text)
 
     # What the hooks hear. Nothing here may raise except on purpose.
+
+    def begin(self, *args: Any) -> None:
+        """A forward and backward pass on ``args`` begins."""
+        self.safety.run(self._keep, args, {})
 
     def _before_forward(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.safety.run(self._keep, args, kwargs)
@@ -170,6 +175,10 @@ class Core:
         return any(not math.isfinite(float(loss)) for loss in self.step.losses)
 
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        self.check()
+
+    def check(self) -> None:
+        """Gradients are complete and the weights are about to be touched."""
         local = self.safety.run(self.flags.look, self.step)
         broken = self.flags.resolve(self.peers.any(False if local is None else local), self.step)
         if broken is not None:

@@ -111,7 +111,7 @@ def examine(core: Core, step: Step, where: str) -> Examination:
     scale = core.scaler_scale()
     best: tuple[int, Breakdown] = (suspects[0] if suspects else 0, Breakdown())
     for index in suspects:
-        found = replay(core.model, step.batches[index], core.loss_of, scale)
+        found = _replayed(core, step, index, scale)
         if found.phase:
             best = (index, found)
             break
@@ -127,6 +127,15 @@ def examine(core: Core, step: Step, where: str) -> Examination:
         capsule=capsule,
         seen="loss-scale" if where == "loss-scale" else seen,
     )
+
+
+def _replayed(core: Core, step: Step, index: int, scale: float) -> Breakdown:
+    """The replay; one that fails must not keep the step from being saved."""
+    try:
+        return replay(core.model, step.batches[index], core.loss_of, scale)
+    except Exception as error:  # anything the user's own code may raise when it is run again
+        core.record.event("warning", f"the replay failed: {type(error).__name__}: {error}", step=step.index)
+        return Breakdown()
 
 
 def _suspects(step: Step) -> tuple[str, list[int]]:

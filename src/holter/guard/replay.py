@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from holter.accounting.dropout import without_dropout
 from holter.accounting.heads import count_targets, head_of
 from holter.accounting.snapshot import RandomState
+from holter.guard.rows import bad_input, rows_of, take
 from holter.guard.trace import Frame, Tracer, activation, bad_weights, headroom_bits
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from holter.guard.batches import MicroBatch
 
@@ -121,7 +122,7 @@ def _trace(
     scale: float,
     out: Breakdown,
 ) -> None:
-    bad_input = _bad_input(batch)
+    unfit = bad_input(batch)
     with Tracer(model) as tracer:
         loss = _forward(model, batch, loss_of)
         out.mended = tracer.mended()
@@ -130,8 +131,8 @@ def _trace(
         if out.weights:
             out.phase, out.module = "weights", out.weights[0].rpartition(".")[0]
             return
-        if bad_input:
-            out.phase, out.module = "data", bad_input
+        if unfit:
+            out.phase, out.module = "data", unfit
             return
         frame = tracer.first_forward()
         if frame is not None and frame.name not in out.mended:
@@ -255,30 +256,6 @@ class _Unwrapped:
         self.model.forward = self.wrapped
 
 
-def rows_of(batch: MicroBatch) -> int:
-    """Rows of a batch: the length of its first tensor."""
-    first = next(iter(_tensors(batch)), None)
-    return int(first.shape[0]) if first is not None and first.dim() else 0
-
-
-def _tensors(batch: MicroBatch) -> list[Tensor]:
-    import torch
-
-    return [v for v in [*batch.kwargs.values(), *batch.args] if torch.is_tensor(v)]
-
-
-def _bad_input(batch: MicroBatch) -> str:
-    """The name of an input that is not finite, masks aside."""
-    named = [*batch.kwargs.items(), *((f"input {i}", v) for i, v in enumerate(batch.args))]
-    return next((n for n, v in named if "mask" not in n and bad_weights([(n, v)] if _is_tensor(v) else [])), "")
-
-
-def _is_tensor(value: Any) -> bool:
-    import torch
-
-    return torch.is_tensor(value)
-
-
 def _rows(model: nn.Module, batch: MicroBatch, loss_of: Callable[[MicroBatch], Any] | None, scale: float) -> list[int]:
     """One row that breaks by itself, found by halving without dropout; empty when no single row does."""
     rows = list(range(rows_of(batch)))
@@ -294,21 +271,6 @@ def _rows(model: nn.Module, batch: MicroBatch, loss_of: Callable[[MicroBatch], A
             else:
                 return []
     return rows
-
-
-def take(batch: MicroBatch, rows: list[int]) -> MicroBatch:
-    """The same micro-batch with some of its rows."""
-    from dataclasses import replace as changed
-
-    import torch
-
-    size = rows_of(batch)
-
-    def cut(value: Any) -> Any:
-        whole = torch.is_tensor(value) and value.dim() > 0 and value.shape[0] == size
-        return value[torch.tensor(rows, device=value.device)] if whole else value
-
-    return changed(batch, args=tuple(cut(v) for v in batch.args), kwargs={k: cut(v) for k, v in batch.kwargs.items()})
 
 
 def _broken(model: nn.Module, batch: MicroBatch, loss_of: Callable[[MicroBatch], Any] | None, scale: float) -> bool:
