@@ -11,11 +11,12 @@ _LAZY = {
     "Outcome": "holter.recipes.assembly",
     "Recipe": "holter.recipes.assembly",
     "Settings": "holter.recipes.settings",
+    "assemble": "holter.recipes.assembly",
     "build": "holter.recipes.assembly",
     "build_trainer": "holter.recipes.assembly",
 }
 
-__all__ = ["PROFILES", "RECIPES", "Outcome", "Recipe", "Settings", "build", "build_trainer"]
+__all__ = ["PROFILES", "RECIPES", "Outcome", "Recipe", "Settings", "assemble", "build", "build_trainer"]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import difflib
+from array import array
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,9 @@ PARTS = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"
 SAMPLE_SEED = 20
 SAMPLE_ROWS = 4000
 """Rows of the sample when ``train_samples`` does not say."""
+
+MOST_DRAWS = 20
+"""Rows drawn for each one that is held out: in the smallest grammar two draws of three repeat a training row."""
 
 
 def load_parts(settings: Settings, cache: Path) -> dict[str, Dataset]:
@@ -128,12 +133,35 @@ def _sample(settings: Settings, cache: Path) -> dict[str, Dataset]:
     data, labels = settings.data, settings.model.num_labels
     train = data.train_samples or SAMPLE_ROWS
     held_out = data.eval_samples or max(2, round(train * data.validation_size))
-    parts = {}
-    for part, rows, seed in (("train", train, SAMPLE_SEED), ("validation", held_out, SAMPLE_SEED + 1)):
-        path = cache / "samples" / f"{settings.recipe}-{part}-{rows}-{labels or 0}.arrow"
-        stream = sample_rows(settings.recipe, rows, seed=seed, num_labels=labels)
-        parts[part] = write_text(path, stream, [data.source_column, data.target_column])
-    return parts
+    columns = [data.source_column, data.target_column]
+    stream = sample_rows(settings.recipe, train, seed=SAMPLE_SEED, num_labels=labels)
+    known = write_text(cache / "samples" / f"{settings.recipe}-train-{train}-{labels or 0}.arrow", stream, columns)
+    draws = sample_rows(settings.recipe, held_out * MOST_DRAWS, seed=SAMPLE_SEED + 1, num_labels=labels)
+    path = cache / "samples" / f"{settings.recipe}-validation-{train}-{held_out}-{labels or 0}.arrow"
+    return {"train": known, "validation": write_text(path, _unseen(draws, held_out, known, columns), columns)}
+
+
+def _unseen(
+    rows: Iterator[dict[str, str]], wanted: int, known: Dataset, columns: list[str]
+) -> Iterator[dict[str, str]]:
+    """Rows that differ from each other and from all known ones; a small grammar that runs out of them repeats some."""
+    import numpy as np
+
+    prints = array("q")
+    for batch in known.with_format("arrow").iter(10_000):
+        prints.extend(map(hash, zip(*(batch[column].to_pylist() for column in columns), strict=True)))
+    seen, fresh, repeated = np.unique(np.asarray(prints, dtype=np.int64)), set(), []
+    for row in rows:
+        own = hash(tuple(row[column] for column in columns))
+        at = int(np.searchsorted(seen, own))
+        if own in fresh or (at < len(seen) and seen[at] == own):
+            repeated.append(row)
+            continue
+        fresh.add(own)
+        yield row
+        if len(fresh) == wanted:
+            return
+    yield from repeated[: wanted - len(fresh)]
 
 
 def _check_columns(part: Dataset, settings: Settings) -> None:

@@ -1,0 +1,1 @@
+"""Account and tax classes from line items, as a Kedro project."""
