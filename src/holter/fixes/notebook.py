@@ -36,10 +36,10 @@ def _patch_one(text: str, edit: Edit) -> str:
         try:
             after = _patch_source(before, edit)
         except ValueError as error:
-            reasons.append(f"cell {number}: {error}")
+            reasons.append(str(error))
             continue
         return _write_source(text, spans, ("cells", number - 1, "source"), source, after)
-    raise ValueError("; ".join(reasons[:3]) or "there is no such code cell")
+    raise ValueError("; ".join(dict.fromkeys(reasons)) or "there is no such code cell")
 
 
 def _patch_source(source: str, edit: Edit) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from holter.errors import FixError
 from holter.finding import Change, Fix
 from holter.fixes.patch import Edit, Patch, decode, fingerprint
-from holter.fixes.spelling import translate
+from holter.fixes.spelling import WORDS, translate
 from holter.fixes.statements import STATEMENTS
 from holter.run import Authority, Run, Value
 
@@ -28,6 +28,10 @@ PATCHERS: Mapping[str, str] = {
 
 
 SCRIPTS = (".py", ".ipynb")
+TRAINER = "trainer."
+"""Prefix of a setting that is an attribute of the Trainer; statements are known without it."""
+ENABLED = ".enabled"
+"""DeepSpeed's files hold a switch as an object: ``"fp16": {"enabled": true}``."""
 NO_HOME = (Authority.DEFAULT, Authority.FACT, Authority.RECORDED, Authority.SET)
 
 
@@ -56,10 +60,11 @@ def plan(fix: Fix, run: Run, roots: Sequence[Path]) -> Plan:
         run: the run it was diagnosed from; its sources say where each setting stands.
         roots: the files and folders that were read.
     """
-    new = {change.key: change.new for change in fix.changes}
+    changes = [replace(change, key=change.key.removeprefix(TRAINER)) for change in fix.changes]
+    new = {change.key: change.new for change in changes}
     edits: dict[Path, list[tuple[Change, Edit]]] = {}
     by_hand: list[ByHand] = []
-    for change in fix.changes:
+    for change in changes:
         path = _file_of(change, run, roots)
         if path is None:
             by_hand.append(ByHand(change=change, why="no file that was read holds it, or can be patched"))
@@ -97,14 +102,45 @@ def _patch_file(
 
 def _edit(change: Change, run: Run, new: Mapping[str, Any]) -> Edit:
     value = _value(change, run)
-    spelling = value.source.key or "" if value else ""
+    word = _word_at(value, run) if value else None
+    spelling = (value.source.key or (word or "")) if value else ""
+    old = _old_word(value, word, run) if value else change.old
+    written = translate(change.key, spelling, change.new, dict(new), old)
+    if value is None and _is_deepspeed(change, run):
+        spelling, written = change.key, {ENABLED[1:]: change.new}
     return Edit(
         key=change.key,
         spelling=spelling,
-        new=translate(change.key, spelling, change.new, dict(new)),
-        old=value.value if value else change.old,
+        new=written,
+        old=old,
         line=value.source.line if value else None,
         cell=value.source.cell if value else None,
+    )
+
+
+def _word_at(value: Value, run: Run) -> str | None:
+    """The key of one word, such as ``precision``, at the very place where a switch was read from it."""
+    place = (value.source.file, value.source.line, value.source.cell)
+    for name in WORDS:
+        if any(
+            (v.source.file, v.source.line, v.source.cell) == place and v.raw == value.raw
+            for v in run.config.get(name, ())
+        ):
+            return name
+    return None
+
+
+def _old_word(value: Value, word: str | None, run: Run) -> Any:
+    """What stands in the file: the word where there is one, since the switch was only derived from it."""
+    same = [v.value for v in run.config.get(word or "", ()) if v.source.file == value.source.file]
+    return same[0] if same else value.value
+
+
+def _is_deepspeed(change: Change, run: Run) -> bool:
+    """Whether the file of a switch that is not there yet holds the other switch as DeepSpeed does."""
+    switches = (v for name in ("fp16", "bf16") for v in run.config.get(name, ()))
+    return change.key in ("fp16", "bf16") and any(
+        v.source.file == change.file and (v.source.key or "").endswith(ENABLED) for v in switches
     )
 
 

@@ -17,6 +17,7 @@ from holter.fixes.statements import STATEMENTS
 
 _MAGIC = re.compile(r"^(\s*)([%!].*)$", re.M)
 _ARGUMENT_CLASSES = ("TrainingArguments", "SFTConfig", "DPOConfig", "GRPOConfig", "ORPOConfig", "KTOConfig")
+_DTYPES = ("float16", "bfloat16", "float32", "float64")
 _LORA_KEYS = (
     "r",
     "lora_alpha",
@@ -54,10 +55,20 @@ def _patch_one(text: str, edit: Edit) -> str:
     names = _Positions(text)
     place = _find(tree, edit)
     if place is not None:
-        return replace(text, [names.span(place.value, repr(edit.new))])
+        span = names.span(place.value, "")
+        new = _spell(place.value, text[span.start : span.end], edit.new)
+        return replace(text, [Span(start=span.start, end=span.end, new=new)])
     if edit.key in STATEMENTS:
         return _insert_statement(text, tree, names, edit)
     return _insert_keyword(text, tree, names, edit)
+
+
+def _spell(node: ast.expr, old: str, new: object) -> str:
+    """As it stood: ``torch.float16`` stays an attribute of ``torch``, and a word keeps its quotes."""
+    if isinstance(node, ast.Attribute) and isinstance(new, str) and new in _DTYPES:
+        return f"{ast.unparse(node.value)}.{new}"
+    written = repr(new)
+    return f'"{new}"' if old.startswith('"') and written == f"'{new}'" and '"' not in written else written
 
 
 def _without_magics(text: str) -> str:
@@ -146,7 +157,8 @@ def _insert_keyword(text: str, tree: ast.Module, positions: _Positions, edit: Ed
     wanted = ("LoraConfig",) if edit.key in _LORA_KEYS else _ARGUMENT_CLASSES
     calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and _called(n).endswith(wanted)]
     if len(calls) != 1:
-        raise ValueError(f"{len(calls)} calls of {' or '.join(wanted[:2])} found; {edit.key} belongs into exactly one")
+        count = "no call" if not calls else f"{len(calls)} calls"
+        raise ValueError(f"{count} of {' or '.join(wanted[:2])} there; {edit.key} belongs into exactly one")
     call = calls[0]
     written = f"{edit.key}={edit.new!r}"
     given: list[ast.expr] = [*call.args, *(k.value for k in call.keywords)]
