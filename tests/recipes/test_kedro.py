@@ -12,7 +12,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 EXAMPLE = Path(__file__).parents[2] / "examples" / "account-tax"
-BRIEF = "max_steps=20 train_samples=400 eval_steps=10 save_steps=10 eval_samples=60 warmup_ratio=0.1".split()
+BRIEF = ["max_steps=20", "train_samples=400", "eval_steps=10", "save_steps=10", "eval_samples=60", "warmup_ratio=0.1"]
 
 
 def test_kedro_run(tmp_path):

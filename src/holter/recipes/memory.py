@@ -11,6 +11,12 @@ OPTIMIZER_BYTES = {"adamw": 8, "adamw_bnb_8bit": 2, "adamw_8bit": 2, "adafactor"
 """State bytes a trainable parameter: AdamW keeps two fp32 moments; Adafactor's row and column sums are negligible."""
 LOGIT_COPIES = 3
 """Logits in fp32, their log-softmax and its gradient are alive at once."""
+SCORE_COPIES = 4
+"""Eager attention: scores, scores with the position bias, softmax in fp32, and what dropout leaves of it."""
+NORM_COPIES = 2
+"""An RMSNorm keeps its input in fp32 and the normalised result."""
+GELU_NEW_COPIES = 6
+"""The tanh form of GELU, which T5 v1.1, mT5 and ByT5 use, is written out in elementary operations that each keep one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +43,8 @@ def estimate(model: Any, *, optim: str, rows: int, source: int, target: int, act
     """What a step of ``rows`` rows should take.
 
     Activations: a linear layer keeps its input for the weight gradient and passes on its output, so their sum over all
-    linear layers, times tokens, covers what the layers between them keep too; eager attention keeps its scores twice
-    (before and after the softmax), heads x length^2; logits count `LOGIT_COPIES` times in fp32.
+    linear layers, times tokens, covers what the layers between them keep too; norms count `NORM_COPIES` times, scores
+    of eager attention (heads x length^2) `SCORE_COPIES` times, logits `LOGIT_COPIES` times in fp32.
 
     Args:
         model: on any device.
@@ -63,20 +69,24 @@ def _activations(model: Any, rows: int, source: int, target: int, size: int) -> 
     elements = 0
     for name, module in model.named_modules():
         weight = getattr(module, "weight", None)
-        if weight is None or weight.dim() != 2 or type(module).__name__ == "Embedding":
+        if weight is None or weight.dim() > 2 or type(module).__name__ == "Embedding":
             continue
-        if name.endswith("lm_head"):
+        length = target if ".decoder." in f".{name}." and target else source
+        if weight.dim() == 1:
+            elements += rows * length * weight.shape[0] * NORM_COPIES * 4 // size
+        elif name.endswith("lm_head"):
             elements += rows * target * weight.shape[0] * LOGIT_COPIES * 4 // size
         elif not name.endswith("score"):
-            length = target if ".decoder." in f".{name}." and target else source
             elements += rows * length * sum(weight.shape)
+            if name.endswith("wi_0") and getattr(model.config, "dense_act_fn", "") == "gelu_new":
+                elements += rows * length * weight.shape[0] * GELU_NEW_COPIES
     config = model.config
     if getattr(config, "_attn_implementation", "eager") == "eager":
         heads = getattr(config, "num_heads", None) or config.num_attention_heads
         layers = getattr(config, "num_layers", None) or config.num_hidden_layers
         decoder = getattr(config, "num_decoder_layers", 0) or 0
         scores = layers * source**2 + decoder * (target**2 + target * source)
-        elements += 2 * rows * heads * scores
+        elements += SCORE_COPIES * rows * heads * scores
     return elements * size
 
 
