@@ -7,7 +7,8 @@ leaves the division by `gradient_accumulation_steps` to them. A head that takes 
 
 Sources: read in the published wheels of transformers 4.45.2 to 5.23 (``Trainer.training_step``, ``compute_loss``,
 ``get_batch_samples``; signature of ``forward`` and the arguments of every loss call of each head in ``models/`` and
-``modeling_layers.py``). The factors of `Qwen3ForSequenceClassification` and of T5 were also measured by running.
+``modeling_layers.py``). Held against measurement: with 4.46.3, 4.51.3, 4.53.3, 4.57.6, 5.0.0 and 5.23.0, one and two
+processes, the table gives what `holter.accounting` measured (docs/loss-factor-versions.md); a test compares them.
 """
 
 from __future__ import annotations
@@ -64,6 +65,9 @@ DIVIDING = (
 )
 """Heads that hand ``**kwargs`` on to the loss function (causal language models since 4.48), so their factor is 1."""
 
+PLAIN_CAUSAL = ("GPT2LMHeadModel",)
+"""Causal heads that took no loss arguments before 4.48, like any other head; measured with 4.46.3."""
+
 CAUSAL_EXCEPTIONS = re.compile(
     r"(Bart|MBart|Pegasus|Marian|Whisper|TrOCR|ProphetNet|PLBart|Mvp|CpmAnt|Musicgen\w*|Mamba|FalconMamba|Blenderbot\w*)"
     r"ForCausalLM|XLNetLMHeadModel|XLMWithLMHeadModel|FlaubertWithLMHeadModel"
@@ -115,6 +119,7 @@ def loss_factor(
     world_size: int,
     *,
     average_tokens_across_devices: bool | None = None,
+    label_smoothing: bool = False,
 ) -> LossFactor | None:
     """The factors of one set-up, or None where version or head is not in the table.
 
@@ -124,6 +129,8 @@ def loss_factor(
         accumulation: `gradient_accumulation_steps`, count.
         world_size: number of training processes, count.
         average_tokens_across_devices: as set; None means the default of that version (on since 4.54).
+        label_smoothing: whether ``label_smoothing_factor`` is above 0. The Trainer then forms the loss itself, a mean
+            over the micro-batch before 5.15 and, since, divided by the count whatever the head does with it.
     """
     version = parse_version(transformers_version)
     if version is None or not head:
@@ -136,6 +143,9 @@ def loss_factor(
     drops = drops_item_count(version, head)
     if drops is None:
         return None
+    if label_smoothing:
+        takes_kwargs = drops or any(re.fullmatch(pattern, head) for pattern in DIVIDING)
+        drops = takes_kwargs and not _at_least(version, "5.15")
     if not drops:
         return LossFactor(loss=1.0, gradient=1.0, reason=f"{where}: the loss is normalised once, as it should be")
     averaging = _at_least(version, "4.54") if average_tokens_across_devices is None else average_tokens_across_devices
@@ -147,7 +157,7 @@ def loss_factor(
 
 def _before_4_48(version: Version, where: str, head: str, accumulation: int) -> LossFactor | None:
     """4.46 and 4.47: four patch releases, four behaviours."""
-    causal = head.endswith(("ForCausalLM", "LMHeadModel"))
+    causal = head.endswith(("ForCausalLM", "LMHeadModel")) and head not in PLAIN_CAUSAL
     if causal:
         return None
     steps = float(accumulation)

@@ -164,6 +164,7 @@ def _known_factor(run: Run, accumulation: int, world: int) -> LossFactor | None:
         accumulation,
         world,
         average_tokens_across_devices=is_on(averaging.plain) if averaging is not None else None,
+        label_smoothing=(number(plain(run, "label_smoothing_factor")) or 0.0) > 0,
     )
 
 
