@@ -134,7 +134,7 @@ num_train_epochs: passes over the data [epochs]
 max_steps: updates of the run, if it is not given in epochs [updates]
     = total_steps max_train_steps max_iters train_iters train_steps max_updates max_update total_updates
     = total_num_steps training.steps max_steps_per_run num_train_steps total_training_steps trainer.max_steps
-    = num_training_steps total_step
+    = num_training_steps total_step max_iter solver.max_iter
     ! torchtune's max_steps_per_epoch is another thing
 train_samples: rows to train on [rows]
     = num_train_samples train_size num_train_examples max_train_samples n_train num_samples train_rows

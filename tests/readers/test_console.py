@@ -349,3 +349,9 @@ def test_a_log_by_any_name(tmp_path, name):
     path = tmp_path / name
     path.write_text("Step 1: loss=2.5\nStep 2: loss=1.5\n")
     assert list(read([path]).series["loss"].values) == [2.5, 1.5]
+
+
+def test_progress_of_epochs_is_no_setting():
+    run = log("Epochs:[1]/[25]\nloss: 0.7\nEpochs:[2]/[25]\nloss: 0.6\n")
+    assert list(run.series["loss"]) == [0.7, 0.6]
+    assert "num_train_epochs" not in run.config or run.get("num_train_epochs") == 25

@@ -113,6 +113,12 @@ def half_weights(run: Run) -> Known | None:
     for call in calls(run, "half"):
         if not call.args and MODEL_LIKE.search(f"{call.target} {call.name}"):
             return Known(name=f"{call.name}()", value=Value(value="float16", source=call.source))
+    level = known(run, "fp16_opt_level", "opt_level")
+    if level is not None and written(level.plain).upper() == "O3":
+        return level
+    for call in calls(run, "initialize"):
+        if written(call.kwargs.get("opt_level", "")).upper() == "O3":
+            return Known(name=f"{call.name}(opt_level='O3')", value=Value(value="float16", source=call.source))
     precision = known(run, "precision")
     words = "" if precision is None else written(precision.plain).lower()
     if words.startswith(("16-true", "fp16-true")) or ("fp16" in words and ("weights" in words or "pure" in words)):

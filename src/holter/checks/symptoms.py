@@ -15,6 +15,10 @@ TRAIN_LOSSES = ("loss", "train_loss", "training_loss")
 EVAL_LOSSES = ("eval_loss", "val_loss", "validation_loss", "valid_loss")
 GRADIENTS = ("grad_norm",)
 INSIDE = re.compile(r"hidden_states?|logits|outputs?|activations?|scores|loss$|grad")
+QUOTED = 160
+"""Characters of a line that are shown: two lines of a terminal."""
+
+LOSS_NOT_FINITE = re.compile(r"\bloss(?:es)?\b(?: \([a-z, ]+\))?[^a-z\n]{0,60}(nan|-?inf)\b")
 NOT_FINITE = re.compile(r"(?:all |contains? |has |becomes? )?(?:nans?|infs?|infinity)\b")
 PART_OF_LOSS = re.compile(r"(?:^|[_/.])loss(?:$|[_/.])")
 
@@ -56,6 +60,15 @@ def _noted_nan(run: Run) -> Evidence | None:
         for value in values:
             if isinstance(value.value, str) and INSIDE.search(name.lower()) and NOT_FINITE.match(value.value.lower()):
                 return Evidence(text=f"{name}: {value.value}", source=value.source, value=float("nan"))
+    return said_not_finite(run)
+
+
+def said_not_finite(run: Run) -> Evidence | None:
+    """The first line of the log, no metric line, in which a loss is followed by NaN or infinity; None without one."""
+    for event in run.events:
+        if (match := LOSS_NOT_FINITE.search(event.text.lower())) is not None:
+            text = event.text.strip()[:QUOTED]
+            return Evidence(text=text, source=event.source, step=event.step, value=float(match[1]))
     return None
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from holter.checks.symptoms import number, numbers
+from holter.checks.symptoms import NOT_FINITE, number, numbers
 from holter.run import Value
 
 LOSS = re.compile(r"(^|_|/|\.)(loss|perplexity|ppl)(_(first|last|final|end|start|min|max))?$", re.I)
@@ -24,6 +24,7 @@ WORDS = frozenset(
 BAD_WORDS = re.compile(
     r"nan|inf\b|diverg|fail|collaps|chance|worse|not (?:converge|learn|work)|doesn.t (?:converge|learn|work)|stuck|"
     r"same (?:logits?|outputs?|predictions?|answers?|class|label)|(?:one|single) class|gibberish|"
+    r"(?:suddenly|loss) (?:increas|ris|grow|jump|spik)|never generat|"
     r"does not stop|never stops|"
     r"overflow|crash|error|broken|garbage|constant|random|explod|wrong|bad|zero|useless|0\.0"
 )
@@ -79,8 +80,10 @@ def _outcome(name: str) -> bool:
 def _failure(group: Group, groups: Iterable[Group]) -> str:
     for row in group.rows:
         for name, value in row.items():
-            if name in WORDS and isinstance(value.value, str) and BAD_WORDS.search(value.value.lower()):
-                return "said"
+            if isinstance(value.value, str) and _outcome(name) and BAD_WORDS.search(value.value.lower()):
+                return "nan" if NOT_FINITE.match(value.value.lower()) else "said"
+            if LOSS.search(name) and number(value.value) == 0.0 and _said_fine(name, groups):
+                return "behind"
             if LOSS.search(name) and any(not math.isfinite(v) for v in numbers(value.value)):
                 return "nan"
     last = group.rows[-1]
@@ -89,6 +92,12 @@ def _failure(group: Group, groups: Iterable[Group]) -> str:
         if amount is not None and math.isfinite(amount) and _far_behind(name, amount, _peers(name, groups)):
             return "behind"
     return ""
+
+
+def _said_fine(name: str, groups: Iterable[Group]) -> bool:
+    """Whether the same quantity of another run is described in words that are not bad."""
+    cells = [row[name].value for group in groups for row in group.rows if name in row]
+    return any(isinstance(cell, str) and not BAD_WORDS.search(cell.lower()) for cell in cells)
 
 
 def _peers(name: str, groups: Iterable[Group]) -> list[float]:

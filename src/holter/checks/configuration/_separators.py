@@ -17,6 +17,9 @@ from holter.run import Run, Value
 SIZES = ("tiny", "mini", "small", "base", "medium", "large", "xlarge", "xl", "xxl", "huge")
 PARAMETERS = re.compile(r"(\d+(?:\.\d+)?)\s*([bm])\b", re.I)
 
+SMALLER = re.compile(r"\b(?:lower|smaller|reduced|decreased|less|tenth|half)\b")
+"""Words for a rate that was taken down."""
+
 PACKAGES = re.compile(
     r"(?:transformers|(?:py)?torch|peft|trl|accelerate|deepspeed|bitsandbytes|tokenizers|cuda|flash_attn|xformers|unsloth|"
     r"lightning|sentencepiece|tensorflow|triton|driver|nccl|version)(?:_version)?$"
@@ -93,6 +96,7 @@ def _bits(name: str, bad: object, good: object, how: str, run: Run | None) -> di
     if name == "learning_rate":
         low, high = number(good), number(bad)
         rising = low is not None and high is not None and high > low
+        rising = rising or (SMALLER.search(written(good).lower()) is not None and high is None)
         return {"lr_too_high": 6.5, "warmup_missing": 1.5} if rising else {"lr_too_low": 5.0, "lr_zero": 1.0}
     if name in ("warmup_steps", "warmup_ratio"):
         short = (number(bad) or 0.0) < (number(good) or 0.0)

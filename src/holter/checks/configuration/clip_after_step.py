@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 
 from holter.checks.base import Check, Needs, case, clues
-from holter.checks.look import facts_of
+from holter.checks.look import call_text, calls, facts_of, seen
 from holter.finding import Evidence, Finding, Fix, Severity
-from holter.run import Run
+from holter.run import Call, Run
 from holter.stages import Stage
 
 LATE = "loss.backward()\noptimizer.step()\nclip_grad_norm_(model.parameters(), 1.0)\noptimizer.zero_grad()\n"
+UNUSED = "clipped, _ = tf.clip_by_global_norm(grads, 1.0)\nopt.apply_gradients(zip(grads, variables))\n"
+RETURNING = ("clip_by_global_norm", "clip_by_norm", "clip_by_value")
+"""Clippings that return new gradients and leave the given ones as they are (TensorFlow, JAX)."""
+
 IN_TIME = "loss.backward()\nclip_grad_norm_(model.parameters(), 1.0)\noptimizer.step()\noptimizer.zero_grad()\n"
 
 
 class ClippedAfterStep(Check):
     """What it looks for
-        ``clip_grad_norm_`` after ``optimizer.step()`` in a training loop.
+        ``clip_grad_norm_`` after ``optimizer.step()`` in a training loop; or clipped gradients that a function
+        returned while others are applied.
 
     Why it hurts
         The weights have moved by then: the clip limit is written in the code and never acts. One outlier batch can
@@ -40,16 +46,29 @@ class ClippedAfterStep(Check):
     title = "Gradients are clipped after the optimizer step"
     severity = Severity.WARNING
     stage = Stage.CLIP
-    needs = Needs(facts=("training_step.clip_before_step",))
-    bad = (case("after the step", files={"train.py": LATE}),)
+    needs = Needs(any_of=(("training_step.clip_before_step",), ("code",)))
+    bad = (
+        case("after the step", files={"train.py": LATE}),
+        case("not those applied", files={"train.py": UNUSED}),
+    )
     good = (
+        case("no clipping", files={"train.py": "loss.backward()\noptimizer.step()\n"}),
+        case("those applied", files={"train.py": UNUSED.replace("zip(grads", "zip(clipped")}),
         case("before the step", files={"train.py": IN_TIME}),
         case("measured", facts={"training_step.clip_before_step": True}),
     )
-    not_enough = (case("no clipping", files={"train.py": "loss.backward()\noptimizer.step()\n"}),)
+    not_enough = (case("no source", config={"max_grad_norm": 1.0}),)
 
     def detect(self, run: Run) -> Iterable[Finding]:
         """Fires where a source shows the clip after the step."""
+        for clip, applied in _unused(run):
+            yield self.finding(
+                f"{clip.target} is never applied: {applied.name} gets other gradients",
+                evidence=[seen(clip), seen(applied)],
+                clues=clues("the clipped gradients are not used", grad_clip_disabled=6.5),
+                fix=Fix(summary="Apply the gradients that the clipping returned."),
+            )
+            return
         late = [v for v in facts_of(run, "training_step.clip_before_step") if v.value is False]
         if not late:
             return
@@ -60,3 +79,12 @@ class ClippedAfterStep(Check):
             clues=clues("the clip comes after the update", grad_clip_disabled=6.0),
             fix=Fix(summary="Call clip_grad_norm_ between backward() and optimizer.step()."),
         )
+
+
+def _unused(run: Run) -> Iterator[tuple[Call, Call]]:
+    """Clippings whose result does not occur in the call that applies gradients."""
+    applied = list(calls(run, "apply_gradients", "apply_updates"))
+    for clip in calls(run, *RETURNING):
+        names = [name for name in re.findall(r"\w+", clip.target) if name != "_"]
+        if applied and names and not any(names[0] in call_text(call) for call in applied):
+            yield clip, applied[0]

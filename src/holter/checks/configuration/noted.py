@@ -60,6 +60,16 @@ WORDS: tuple[tuple[str, dict[str, float]], ...] = (
         {"lr_zero": 4.5},
     ),
     (
+        r"\b(?:lower|smaller|reduc\w+|decreas\w+|ten times lower)\b (?:the )?(?:learning[_ ]rate|lr)\b"
+        rf"{NEAR}\b(?:help|fix|solv|better|works?|stable|resolv|cure)"
+        rf"|{RATE}{NEAR}\b(?:is|was|works?) (?:much )?(?:better|fine|stable)\b",
+        {"lr_too_high": 5.0},
+    ),
+    (
+        rf"\bloss\b{NEAR}(?:grows? larger|explod\w*|diverg\w*|blows? up)",
+        {"lr_too_high": 2.5, "grad_clip_disabled": 1.0, "warmup_missing": 1.0},
+    ),
+    (
         rf"\bnever reach\w*{NEAR}\b(?:set|peak|full|target)\b|\bwarm-?up\b{NEAR}\b(?:longer|never ends|whole run)",
         {"warmup_too_long": 4.5},
     ),
@@ -70,7 +80,7 @@ WORDS: tuple[tuple[str, dict[str, float]], ...] = (
     ),
     (
         rf"\b(?:head|classifier|score|lm_head|embeddings?)\b{NEAR}"
-        r"\b(?:not (?:saved|in the (?:checkpoint|adapter))|missing from|random(?:ly)?)",
+        r"\b(?:not (?:saved|loaded|restored|stored|in the (?:checkpoint|adapter))|missing from|random(?:ly)?)",
         {"head_not_trained_or_saved": 4.5},
     ),
     (

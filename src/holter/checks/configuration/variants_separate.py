@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
 
-from holter.checks.base import Check, Needs, case
+from holter.checks.base import Check, Needs, case, clues
 from holter.checks.configuration._outcomes import Group, groups_of
 from holter.checks.configuration._separators import clues_of
-from holter.checks.look import written
-from holter.finding import Evidence, Finding, Severity
+from holter.checks.look import dtype_word, written
+from holter.finding import Clue, Evidence, Finding, Severity
 from holter.run import Run, Value
 from holter.stages import Stage
 
 SCORED_ELSEWHERE = frozenset({"max_grad_norm", "gradient_accumulation_steps"})
 """Their tables are read by checks of clipping and accumulation, which compare sizes."""
+
+OPTIMIZERS = frozenset({"optim", "optimizer", "optimiser"})
 
 NAMES_OF_RUNS = re.compile(r"^(run|name|id|sweep|label|trial|note|comment|host|date|time|job)$")
 
@@ -56,6 +59,15 @@ class SettingSeparatesRuns(Check):
                 {"attn_implementation": "eager", "loss": 1.2},
             ],
         ),
+        case(
+            "two together",
+            variants=[
+                {"dtype": "float16", "optimizer": "adam", "loss": math.nan},
+                {"dtype": "float16", "optimizer": "sgd", "loss": 0.9},
+                {"dtype": "float32", "optimizer": "adam", "loss": 0.8},
+            ],
+        ),
+        case("in words", variants=[{"use_fast": True, "loss": 0.0}, {"use_fast": False, "loss": "falls"}]),
         case("size", variants=[{"model": "x-base", "accuracy": 0.91}, {"model": "x-large", "accuracy": 0.5}]),
     )
     good = (
@@ -73,7 +85,14 @@ class SettingSeparatesRuns(Check):
         names = [n for n in _separating(failed, fine) if n not in SCORED_ELSEWHERE and not NAMES_OF_RUNS.match(n)]
         shown = [_shown(failed[0]), _shown(fine[0])]
         if not names:
-            if _same_settings(failed, fine):
+            pair = _together(failed, fine)
+            if pair:
+                yield self.finding(
+                    f"{pair[0]} and {pair[1]} together separate failed runs from good ones",
+                    evidence=shown,
+                    clues=_clues_of_pair(pair, failed[0], fine[0], run),
+                )
+            elif _same_settings(failed, fine):
                 yield self.finding(
                     "runs with the same settings end very differently",
                     evidence=shown,
@@ -95,6 +114,29 @@ def _separating(failed: list[Group], fine: list[Group]) -> Iterator[str]:
         bad = {_word(group.settings.get(name)) for group in failed}
         if bad.isdisjoint({_word(group.settings.get(name)) for group in fine}):
             yield name
+
+
+def _together(failed: list[Group], fine: list[Group]) -> tuple[str, ...]:
+    """Two settings whose combination all failed runs share and no good run has; empty where there is none."""
+    names = sorted({n for g in failed for n in g.settings if not NAMES_OF_RUNS.match(n)})
+    for pair in combinations(names, 2):
+        bad = {tuple(_word(g.settings.get(n)) for n in pair) for g in failed}
+        if len(bad) == 1 and bad.isdisjoint({tuple(_word(g.settings.get(n)) for n in pair) for g in fine}):
+            return pair
+    return ()
+
+
+def _clues_of_pair(pair: tuple[str, ...], bad: Group, good: Group, run: Run) -> list[Clue]:
+    """A half dtype that only fails with one optimizer is that optimizer's epsilon; else each half of the pair."""
+    half = any(dtype_word(_word(bad.settings.get(name))) == "float16" for name in pair)
+    if half and any(name in OPTIMIZERS for name in pair):
+        why = "float16 fails with this optimizer alone"
+        return list(clues(why, optimizer_eps_underflow=6.5, low_precision_weights=3))
+    return [
+        clue
+        for name in pair
+        for clue in clues_of(name, bad.settings.get(name), good.settings.get(name), len(pair) * 2, bad.failed, run)
+    ]
 
 
 def _same_settings(failed: list[Group], fine: list[Group]) -> bool:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from holter.checks.base import case
+from collections.abc import Iterable
+
+from holter.checks.base import case, clues
 from holter.checks.messages import MessageCheck, phrase, said
-from holter.finding import Severity
+from holter.checks.symptoms import said_not_finite
+from holter.finding import Finding, Severity
+from holter.run import Run
 from holter.stages import Stage
 
 
@@ -49,7 +53,24 @@ class NonFiniteSaid(MessageCheck):
         phrase("contains nan or inf", fp16_overflow=0.5),
         phrase("floatingpointerror: gradients are nan/inf", fp16_overflow=0.5),
     )
-    bad = (case("stopped", events=[said("ValueError: Loss is nan, stopping training")]),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """The wordings of libraries, else a printed line in which a loss is followed by NaN."""
+        found = list(super().detect(run))
+        yield from found
+        printed = None if found else said_not_finite(run)
+        if printed is not None:
+            yield self.finding(
+                self.summary,
+                evidence=[printed],
+                step=printed.step,
+                clues=clues("a printed loss is not finite", fp16_overflow=0.5),
+            )
+
+    bad = (
+        case("printed as a list", events=[said("losses=[0.61, nan, nan]", "message")]),
+        case("stopped", events=[said("ValueError: Loss is nan, stopping training")]),
+    )
     good = (
         case("a setting", events=[said("logging_nan_inf_filter: True", "message")]),
         case("a skipped step", events=[said("Gradient overflow. Skipping step, loss scaler 0", "message")]),

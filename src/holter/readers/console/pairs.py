@@ -28,7 +28,7 @@ _STEP = re.compile(
 _EPOCH = re.compile(
     r"(?:^|(?<![\w/.]))epochs?"
     + _COUNT
-    + r"(?P<epoch>\d+(?:\.\d+)?)(?![\d.]*[A-Za-z%])\s*(?:/\s*(?P<total>\d+))?\s*[\])]?"
+    + r"(?P<epoch>\d+(?:\.\d+)?)(?![\d.]*[A-Za-z%])\s*(?:[\])]?\s*/\s*[\[(]?\s*(?P<total>\d+))?\s*[\])]?"
     + r"(?:\s*[:|,]?\s*[\[(]?\s*(?P<done>\d+)\s*/\s*(?P<batches>\d+)\s*(?:\(\s*\d+%\s*\))?\s*[\])]?)?",
     re.IGNORECASE,
 )

@@ -40,6 +40,9 @@ _DUMPED = re.compile(
 _KEYWORD = re.compile(
     r"(?<![\w.])(?P<key>[a-z][a-z0-9_]{1,50})=(?P<value>'[^']*'|\"[^\"]*\"|\[[^\]]*\]|[^\s,()\[\]{}]+)"
 )
+_PROGRESS = re.compile(r"[\[(]?\d+[\])]?\s*(?:/|of)\s*[\[(]?\d+[\])]?")
+"""``Epochs: [2]/[25]`` tells how far a run is; no setting is written so."""
+
 _NAMES = {"pytorch": "torch", "flash_attn": "flash-attn"}
 MAX_VALUE = 200  # characters of a setting's value; longer ones are texts
 
@@ -60,6 +63,8 @@ def dumped(body: str) -> Iterator[tuple[str, Any, str]]:
     match = _DUMPED.match(body)
     if match is not None and len(match["value"]) <= MAX_VALUE:
         name = setting(match["key"])
+        if _PROGRESS.fullmatch(match["value"]) is not None:
+            return
         if name is not None and not match["value"].endswith(("{", "(", "[")):
             yield name, literal(match["value"]), match["value"]
             return

@@ -219,6 +219,8 @@ def _bracketed(node: ast.Tuple) -> bool:
 
 def _target(node: ast.expr) -> str:
     """A target as written; a constant subscript is kept: ``os.environ['X']``."""
+    if isinstance(node, (ast.Tuple, ast.List)):
+        return ", ".join(_target(part) for part in node.elts)
     if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
         return f"{dotted(node.value)}[{node.slice.value!r}]"
     return dotted(node)
