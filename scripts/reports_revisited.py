@@ -26,7 +26,7 @@ from holter.experiments.attempt import Progress, attempt  # noqa: E402
 from holter.experiments.ledger import Entry, Hypothesis, Ledger, Verdict, VerdictWord  # noqa: E402
 from holter.experiments.pool import LocalPool  # noqa: E402
 from holter.experiments.targets import Target  # noqa: E402
-from holter.experiments.trial import TrialCache  # noqa: E402
+from holter.experiments.trial import CRASHED, TrialCache  # noqa: E402
 from holter.reports import write_view  # noqa: E402
 from holter.reports.blocks import Block, Code, Item, Items, Paragraph, Section, Table, View  # noqa: E402
 from holter.reports.experiments import spell  # noqa: E402
@@ -40,6 +40,7 @@ PAGES = ROOT / "docs" / "reports-revisited"
 MADE = "<!-- Made by scripts/reports_revisited.py from real trials; change that, not this page. -->"
 PACKAGES = ("transformers", "torch", "accelerate", "peft")
 OWN = "Holter"
+ENDED = "it crashed: "
 SYSTEMS = (AKKADIAN, ACCOUNT_TAX, RUNYORO)
 
 
@@ -50,8 +51,8 @@ def run_claims(system: System, pool: LocalPool) -> Iterator[tuple[Claim, Entry]]
     for number, claim in enumerate(system.claims, start=1):
         started = time.monotonic()
         entry = test(system, claim, folder, pool)
-        word = entry.verdict.word.value if entry.verdict else "not finished"
-        print(f"{system.page} {number}/{len(system.claims)}: {word} ({time.monotonic() - started:.0f} s) {claim.says}")
+        place, seconds = f"{system.page} {number}/{len(system.claims)}", time.monotonic() - started
+        print(f"{place}: {word(entry)} ({seconds:.0f} s) {claim.says}", flush=True)
         yield claim, entry
 
 
@@ -126,16 +127,41 @@ def tally(tested: Sequence[tuple[Claim, Entry]]) -> str:
 
 def table(tested: Sequence[tuple[Claim, Entry]]) -> Table:
     """Claim, prediction, effect, verdict."""
-    rows = []
-    for claim, entry in tested:
-        verdict = entry.verdict
-        changed = entry.hypothesis.text if claim.change else "none that a small model could settle"
-        before = values(verdict.base) if verdict else ""
-        after = values(verdict.observed) if verdict else ""
-        word = verdict.word.value if verdict else ""
-        rows.append((str(entry.number), claim.of, claim.says, changed, claim.expect, before, after, word))
-    columns = ("", "of", "claim", "change", "predicted of the changed replay", "unchanged", "changed", "verdict")
-    return Table(columns=columns, rows=tuple(rows))
+    columns = (
+        "",
+        "of",
+        "claim",
+        "change",
+        "predicted of the changed replay",
+        "unchanged",
+        "changed",
+        "rows",
+        "verdict",
+    )
+    return Table(columns=columns, rows=tuple(row(claim, entry) for claim, entry in tested))
+
+
+def row(claim: Claim, entry: Entry) -> tuple[str, ...]:
+    """One claim with what came of it."""
+    verdict = entry.verdict
+    if verdict is None or not claim.change:
+        return (
+            str(entry.number),
+            claim.of,
+            claim.says,
+            "none that a small model could settle",
+            *[""] * 4,
+            word(entry),
+        )
+    crashed = verdict.observed.get(CRASHED)
+    rows = "none" if crashed else "the same" if verdict.fingerprints_match else "others, by design"
+    asked = (str(entry.number), claim.of, claim.says, entry.hypothesis.text, claim.expect)
+    return (*asked, values(verdict.base), values(verdict.observed), rows, word(entry))
+
+
+def word(entry: Entry) -> str:
+    """The verdict in one word."""
+    return entry.verdict.word.value if entry.verdict else "not finished"
 
 
 def values(found: dict[str, float]) -> str:
@@ -147,14 +173,17 @@ def reasons(tested: Sequence[tuple[Claim, Entry]]) -> Iterator[Block]:
     """The verdict's reason and what it means, claim by claim."""
     items = []
     for claim, entry in tested:
-        if entry.verdict is None:
-            continue
-        samples = "" if entry.verdict.fingerprints_match or not claim.change else " The arms saw different samples."
-        means = f" {claim.means}" if claim.change else ""
-        reason = entry.verdict.reason
-        text = f"{reason[:1].upper()}{reason[1:]}.{samples}{means}"
-        items.append(Item(label=f"{entry.number}, {entry.verdict.word.value}", text=text))
+        said = " ".join(entry.verdict.reason.split()) if entry.verdict else ""
+        ending = said[said.find(ENDED) :].rstrip(".") if ENDED in said else ""
+        unsettled = said if word(entry) == VerdictWord.INCONCLUSIVE.value and said != claim.means else ""
+        text = " ".join(sentence(part) for part in (ending, unsettled, claim.means) if part)
+        items.append(Item(label=f"{entry.number}, {word(entry)}", text=text))
     yield Items(items=tuple(items), style="terms")
+
+
+def sentence(text: str) -> str:
+    """With a capital in front and a full stop behind."""
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
 def method(system: System, tested: Sequence[tuple[Claim, Entry]]) -> Iterator[Block]:

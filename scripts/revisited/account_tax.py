@@ -186,7 +186,8 @@ ACCOUNT_TAX = System(
             base=_PLAIN,
             change={"model_pad_token_id": 5},
             expect="loss@1 > 5 * base.loss@1",
-            means="The head then reads a padding position: a fault, and one that costs accuracy, but not this one.",
+            means="The head then reads a padding position: a fault, and one that costs accuracy, but not this one. A "
+            "Trainer of this version that is given the tokenizer sets the model's id right by itself; here it is not.",
             cause="pad-token-wrong",
         ),
         Claim(

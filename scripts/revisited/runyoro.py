@@ -17,6 +17,7 @@ RUNYORO = System(
         "gradient_accumulation_steps": 1,
         "learning_rate": 5e-5,
         "warmup_steps": 100,
+        "max_steps": 2000,
         "warmup_ratio": 0.0,
         "logging_nan_inf_filter": True,
     },
@@ -79,10 +80,11 @@ RUNYORO = System(
         ),
         Claim(
             of="report 2",
-            says="The fast tokenizer is at fault; SentencePiece itself gives other, better ids.",
+            says="The fast tokenizer is at fault; ids from SentencePiece itself cure it.",
             change={"tokenizer": "sentencepiece"},
             expect="isfinite(grad_norm)",
-            means="Errors while loading a tokenizer are another matter, and no cause of NaN.",
+            means="Where both arms saw the same rows, both tokenizers gave the same ids. Errors while loading a "
+            "tokenizer are another matter, and no cause of NaN.",
             cause="tokenizer-fast-slow-mismatch",
             steps=10,
         ),

@@ -22,7 +22,7 @@ OVERFLOW_SCALE = 2.0**20
 
 def account_tax(settings: dict[str, Any]) -> Any:
     """The classifier; also takes ``model_accepts_loss_kwargs``, ``pad_to_multiple_of``, ``pad_token_id``
-    (``eos`` or ``none``), ``layers_as_written`` (negative layers reach PEFT) and ``accepted`` as `build_trainer` does.
+    (``eos`` or ``none``) and ``layers_as_written`` (negative layers reach PEFT).
     """
     _one_thread()
     own = _take(settings, "model_accepts_loss_kwargs", "pad_to_multiple_of", "pad_token_id", "layers_as_written")
@@ -32,6 +32,8 @@ def account_tax(settings: dict[str, Any]) -> Any:
         adapters.resolve_layers = lambda layers, count: list(layers)
     trainer = build_trainer("account-tax", overrides=settings)
     _pad(trainer, own.get("pad_token_id"))
+    if "pad_token_id" in own or "model_pad_token_id" in settings:
+        trainer.processing_class = None  # a Trainer that knows the tokenizer overwrites the model's ids with its own
     if "model_accepts_loss_kwargs" in own:
         trainer.model_accepts_loss_kwargs = own["model_accepts_loss_kwargs"]
     if own.get("pad_to_multiple_of"):

@@ -21,10 +21,10 @@ Edits = Callable[[Run], list[Change]]
 def remedy(score: Score, run: Run) -> Fix:
     """The fix a check calls for, else the cause's own with edits of this run's settings."""
     asked = [w.finding.fix for w in score.supporting if w.finding.fix is not None]
-    if asked and asked[0].changes:
-        return asked[0]
     edits = EDITS.get(score.cause)
     changes = tuple(edits(run)) if edits else ()
+    if asked and asked[0].changes and not (changes and edits is _leave_fp16):
+        return asked[0]
     summary = asked[0].summary if asked and not changes else CAUSES[score.cause].fix
     return Fix(summary=summary, changes=changes)
 
@@ -44,15 +44,22 @@ def _on(run: Run, name: str) -> list[Value]:
 
 def _leave_fp16(run: Run) -> list[Change]:
     has_bf16 = any(_is_bf16_card(written(v.value)) for v in run.config.get("devices", ()))
-    changes = [change("fp16", value, False) for value in _on(run, "fp16") if value.authority is not Authority.FACT]
-    for name in ("mixed_precision", "precision"):
-        for value in run.config.get(name, ()):
-            word = written(value.value).lower()
-            if "16" in word and "bf" not in word and value.authority is not Authority.FACT:
-                changes.append(change(name, value, "bf16" if has_bf16 else "fp32"))
-    if has_bf16 and changes and not run.get("bf16"):
-        changes.append(Change(key="bf16", new=True))
+    words = [(name, value) for name in ("mixed_precision", "precision") for value in run.config.get(name, ())]
+    places = [_place(value) for _, value in words]
+    switches = [v for v in _on(run, "fp16") if v.authority is not Authority.FACT and _place(v) not in places]
+    changes = [change("fp16", value, False) for value in switches]
+    for name, value in words:
+        word = written(value.value).lower()
+        if "16" in word and "bf" not in word and value.authority is not Authority.FACT:
+            changes.append(change(name, value, "bf16" if has_bf16 else "no" if name == "mixed_precision" else "fp32"))
+    if has_bf16 and switches and not run.get("bf16"):
+        changes.append(Change(key="bf16", new=True, file=changes[0].file))
     return changes
+
+
+def _place(value: Value) -> tuple[str, int | None, int | None]:
+    """Where it stands; one word such as ``mixed_precision: fp16`` is also read as the switch ``fp16``."""
+    return value.source.file, value.source.line, value.source.cell
 
 
 def _is_bf16_card(text: str) -> bool:
