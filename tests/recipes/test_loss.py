@@ -1,6 +1,7 @@
 """The reported loss and the gradient equal those of one plain batch with the same rows, however it is cut up."""
 
 import copy
+import inspect
 
 import pytest
 import torch
@@ -52,9 +53,12 @@ def test_factor_is_one(name, accumulation, tiny, tmp_path):
 def test_the_libraries_own_rule_multiplies_by_accumulation(tiny, tmp_path):
     overrides = tiny("account-tax", max_steps=1, gradient_accumulation_steps=4, loss_normalisation="trainer")
     recipe = build("account-tax", overrides=overrides, output_dir=tmp_path)
+    head = recipe.trainer.model.get_base_model()
+    kinds = {p.kind for p in inspect.signature(head.forward).parameters.values()}
+    factor = 4 if inspect.Parameter.VAR_KEYWORD in kinds else 1  # 4.51 has heads without **kwargs, which it gets right
     expected, reported, _ = first_step(recipe.trainer, 4)
-    assert reported[0] == pytest.approx(4 * expected[0], rel=1e-3)
-    assert reported[1] == pytest.approx(4 * expected[1], rel=1e-3)
+    assert reported[0] == pytest.approx(factor * expected[0], rel=1e-3)
+    assert reported[1] == pytest.approx(factor * expected[1], rel=1e-3)
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -16,7 +16,7 @@ SCORE_COPIES = 4
 NORM_COPIES = 2
 """An RMSNorm keeps its input in fp32 and the normalised result."""
 GELU_NEW_COPIES = 6
-"""The tanh form of GELU, which T5 v1.1, mT5 and ByT5 use, is written out in elementary operations that each keep one."""
+"""The tanh form of GELU (T5 v1.1, mT5, ByT5) is written out in elementary operations that each keep one."""
 
 
 @dataclass(frozen=True, kw_only=True)
