@@ -69,7 +69,9 @@ def trainer_of(model, train=None, held=None, collator=collate, **args):
     settings = {"output_dir": "unused", "use_cpu": True, "report_to": "none", "per_device_train_batch_size": 8}
     trainer = transformers.Trainer(
         model=model,
-        args=transformers.TrainingArguments(**{**settings, "learning_rate": 1e-3, "max_steps": 20, "logging_steps": 1, **args}),
+        args=transformers.TrainingArguments(
+            **{**settings, "learning_rate": 1e-3, "max_steps": 20, "logging_steps": 1, **args}
+        ),
         train_dataset=train or Rows(1),
         eval_dataset=held or Rows(2, rows=8),
         data_collator=collator,
@@ -96,7 +98,9 @@ def healthy():
 def test_a_healthy_set_up_is_healthy_and_says_what_ran(healthy):
     _, found = healthy
     assert found.ok, [f.message for f in found.diagnosis.findings]
-    assert [gap.source.key for gap in found.run.gaps] == ["tokenizer", "loading", "adapters"], "and says what was lacking"
+    assert [gap.source.key for gap in found.run.gaps] == ["tokenizer", "loading", "adapters"], (
+        "and says what was lacking"
+    )
     for form, mark in (("text", "HEALTHY"), ("json", '"verdict":"healthy"'), ("html", "<html"), ("markdown", "#")):
         stream = io.StringIO()
         found.write(stream, form)

@@ -26,6 +26,8 @@ def probe(subject: Subject, notebook: Notebook) -> None:
         return
     if mask is not None and mask.shape == ids.shape:
         notebook.fact("batch.padding_share", float((mask == 0).float().mean()))
+        needless = float((mask == 0).all(0).float().mean())
+        notebook.fact("batch.needless_padding_share", needless)
         if bool((mask == 0).any()):
             notebook.fact("batch.padding_side", "left" if bool((mask[:, 0] == 0).any()) else "right")
         if pad is not None:

@@ -59,7 +59,7 @@ class Reader:
     def __iter__(self) -> Iterator[tuple[int, Chunk]]:
         """Number of rows, and their columns."""
         started = time.monotonic()
-        is_table = hasattr(self.dataset, "with_format") and hasattr(self.dataset, "__len__")
+        is_table = hasattr(self.dataset, "with_format") and hasattr(self.dataset, "iter")
         for rows, chunk in self._tables() if is_table else self._rows():
             yield rows, chunk
             if time.monotonic() - started > MOST_SECONDS:
@@ -67,9 +67,7 @@ class Reader:
                 return
 
     def _tables(self) -> Iterator[tuple[int, Chunk]]:
-        tables = self.dataset.with_format("arrow")
-        for start in range(0, len(tables), CHUNK):
-            table = tables[start : start + CHUNK]
+        for table in self.dataset.with_format("arrow").iter(CHUNK):
             yield table.num_rows, {name: _of_arrow(table.column(name)) for name in table.column_names}
 
     def _rows(self) -> Iterator[tuple[int, Chunk]]:

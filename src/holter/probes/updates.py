@@ -42,10 +42,13 @@ def probe(subject: Subject, notebook: Notebook) -> None:
 
 
 def _checkpoint_as_planned(subject: Subject) -> None:
-    """Gradient checkpointing as the Trainer would switch it on when training begins."""
-    args = subject.args
-    if getattr(args, "gradient_checkpointing", False):
-        subject.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=args.gradient_checkpointing_kwargs)
+    """Gradient checkpointing as the Trainer would switch it on when training begins, under its old or new name."""
+    for word in ("activation", "gradient"):
+        enable = getattr(subject.model, f"{word}_checkpointing_enable", None)
+        if enable is not None and getattr(subject.args, f"{word}_checkpointing", False):
+            options = getattr(subject.args, f"{word}_checkpointing_kwargs", None)
+            enable(**{f"{word}_checkpointing_kwargs": options})
+            return
 
 
 def _optimizer(subject: Subject, trainable: dict[str, Any]) -> Any:

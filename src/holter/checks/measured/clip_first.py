@@ -61,6 +61,5 @@ class FirstGradientClipped(Check):
             evidence=[evidence(run, "update.grad_norm"), evidence(run, "optimizer.class")],
             clues=[] if invariant else [Clue(cause="grad-clip-too-strict", bits=2.0, why="the norm was measured")],
             severity=Severity.NOTE if invariant else Severity.WARNING,
-            step=0,
             basis=Basis.MEASURED,
         )

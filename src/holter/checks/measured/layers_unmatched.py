@@ -10,10 +10,7 @@ from holter.finding import Basis, Clue, Finding, Severity
 from holter.run import Run
 from holter.stages import Stage
 
-ASKED = (
-    ("adapter.unmatched_targets", "target_modules", "adapter-targets-unmatched"),
-    ("adapter.layers_unmatched", "layers_to_transform", "adapter-layers"),
-)
+ASKED = {"adapter.unmatched_targets": "target_modules", "adapter.layers_unmatched": "layers_to_transform"}
 
 
 class AdapterTargetsMissed(Check):
@@ -53,13 +50,14 @@ class AdapterTargetsMissed(Check):
     not_enough = (case("no adapters", facts={"trainable.parameters": 9}),)
 
     def detect(self, run: Run) -> Iterator[Finding]:
-        for name, words, cause in ASKED:
+        for name, words in ASKED.items():
             missed = plain(run, name) or []
             if missed:
                 yield self.finding(
                     f"{words} without an adapter: {', '.join(map(str, missed))}",
                     evidence=[evidence(run, name), evidence(run, "adapter.layers"), evidence(run, "adapter.modules")],
-                    clues=[Clue(cause=cause, bits=8.0, why="the modules that carry one were listed")],
-                    step=0,
+                    clues=[
+                        Clue(cause="adapter-targets-unmatched", bits=8.0, why="the modules that carry one were listed")
+                    ],
                     basis=Basis.MEASURED,
                 )

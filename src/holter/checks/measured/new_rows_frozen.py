@@ -34,7 +34,7 @@ class NewTokenRowsFrozen(Check):
     name = "new-token-rows-frozen"
     title = "New tokens have untrained rows that will not train"
     severity = Severity.ERROR
-    stage = Stage.FORWARD
+    stage = Stage.UPDATE
     needs = Needs(facts=("tokenizer.added_untrained", "model.embeddings_train"))
 
     bad = (case("two", facts={"tokenizer.added_untrained": [32000, 32001], "model.embeddings_train": False}),)
@@ -52,7 +52,6 @@ class NewTokenRowsFrozen(Check):
             f"{len(tokens)} added tokens that the data uses have untrained rows, and the embeddings do not train",
             evidence=[evidence(run, "tokenizer.added_untrained"), evidence(run, "model.embeddings_train")],
             clues=[Clue(cause="new-tokens-frozen", bits=8.0, why="the rows were compared with the rest of the table")],
-            step=0,
             fix=Fix(
                 summary="train the rows of the new tokens",
                 changes=(Change(key="trainable_token_indices", new=list(tokens)),),

@@ -49,6 +49,5 @@ class QuantisedBaseBare(Check):
             "the weights are quantised and no module carries an adapter",
             evidence=[evidence(run, "model.quantized"), evidence(run, "trainable.parameters")],
             clues=[Clue(cause="quantized-without-adapter", bits=8.0, why="the modules were listed")],
-            step=0,
             basis=Basis.MEASURED,
         )
