@@ -57,6 +57,7 @@ def tell(folder: Path, told: Callable[[str], None]) -> Iterator[Chapter]:
     """
     story = _Story(folder, told)
     yield story.train()
+    yield story.notice()
     yield story.diagnose()
     yield story.test_the_first_guess()
     yield story.test_the_diagnosis()
@@ -91,6 +92,18 @@ class _Story:
             text=f"Loss {losses[0]:.2f} at step 1, {losses[-1]:.2f} at step {len(losses)}; grad_norm {norms[0]:.1f}. "
             f"A guess among 280 classes would cost ln 280 = {math.log(280):.2f}.",
         )
+
+    def notice(self) -> Chapter:
+        """What the guard in the script wrote while it trained."""
+        guard = self.folder / "run" / "holter"
+        rows = [json.loads(line) for line in (guard / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+        warnings = [row for row in rows if row["kind"] == "warning"]
+        if not warnings:
+            raise TrialError("the guard noticed nothing", why="the demo's fault did not show on this version")
+        capsules = sorted(path.parent for path in guard.rglob("capsule.json"))
+        told = "\n".join(f"- that step is kept: holter replay {path}" for path in capsules[:1])
+        first = warnings[0]
+        return Chapter(title="The guard notices", text=f"At step {first['step'] + 1}: {first['message']}.", detail=told)
 
     def diagnose(self) -> Chapter:
         self.run = read([self.folder / "run", self.folder / SCRIPT])
@@ -154,7 +167,10 @@ class _Story:
 
     def _attempt(self, change: Mapping[str, object], expect: str, why: str, cause: str) -> Entry:
         target = Target(
-            name="train:build", settings={"world_size": PROCESSES}, shown=SCRIPT, folder=self.folder / "holter"
+            name="train:build",
+            settings={"world_size": PROCESSES, "output_dir": str(self.folder.resolve() / "holter" / "replays")},
+            shown=SCRIPT,
+            folder=self.folder / "holter",
         )
         made = attempt(
             target,
@@ -170,7 +186,14 @@ class _Story:
         return made.entry
 
     def _train(self, name: str) -> TrialResult:
-        trial = Trial(target="train:build", steps=STEPS, world_size=PROCESSES, path=(str(self.folder.resolve()),))
+        folder = self.folder.resolve()
+        trial = Trial(
+            target="train:build",
+            overrides={"output_dir": str(folder / name)},
+            steps=STEPS,
+            world_size=PROCESSES,
+            path=(str(folder),),
+        )
         result = run_all([trial], self.pool)[0]
         if result.outcome is not TrialOutcome.FINISHED:
             raise TrialError(f"the run {result.outcome.value}", where=SCRIPT, why=result.error)

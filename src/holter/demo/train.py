@@ -4,9 +4,12 @@ An ordinary script, as people write them. Something in it is wrong; `holter demo
 """
 
 import random
+from pathlib import Path
 
 import torch
 from transformers import Qwen3Config, Qwen3ForSequenceClassification, Trainer, TrainingArguments, set_seed
+
+import holter
 
 NUM_LABELS = 280
 WORDS = 600
@@ -49,7 +52,7 @@ def build(overrides=None):
         tie_word_embeddings=False,
     )
     settings = {
-        "output_dir": "run",
+        "output_dir": str(Path(__file__).with_name("run")),
         "per_device_train_batch_size": 8,
         "gradient_accumulation_steps": 2,
         "learning_rate": 1e-3,
@@ -63,7 +66,12 @@ def build(overrides=None):
     settings.update(overrides or {})
     accepts_loss_kwargs = settings.pop("model_accepts_loss_kwargs", None)
     model = Qwen3ForSequenceClassification(config)
-    trainer = Trainer(model=model, args=TrainingArguments(**settings), train_dataset=LineItems(seed=1))
+    trainer = Trainer(
+        model=model,
+        args=TrainingArguments(**settings),
+        train_dataset=LineItems(seed=1),
+        callbacks=[holter.Guard(save_accounting=True)],
+    )
     if accepts_loss_kwargs is not None:
         trainer.model_accepts_loss_kwargs = accepts_loss_kwargs
     return trainer

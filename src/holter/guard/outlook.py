@@ -166,6 +166,15 @@ class Outlook:
         found = accountant.conclude(sums) if accountant is not None else None
         if found is not None:
             self._accounted(found, done.index)
+            if (found.loss_factor.is_fault or found.grad_factor.is_fault) and self.core.settings.save_accounting:
+                self._save(done)
+
+    def _save(self, done: Step) -> None:
+        from holter.guard.capsule import save
+
+        if done.batches and "capsule" not in self.told:
+            folder = save(self.core, done.index, 0, done.batches[0])
+            self.event("note", f"the step was saved in {folder.name}", done.index, "capsule")
 
     def _accounted(self, found: LiveAccount, step: int) -> None:
         facts: dict[str, Any] = {

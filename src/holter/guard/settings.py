@@ -25,6 +25,8 @@ class Settings:
         headroom_every: steps between looks at every module's largest output when the run computes in fp16; one step
             in a hundred costs about half a percent.
         save_capsule: whether the failing step is saved for ``holter replay``.
+        save_accounting: whether the first step whose reported loss is not that of its own logits is saved too. Training
+            goes on, so the capsule holds the weights right after that step.
         capsule_bytes: most bytes of weights a capsule holds; beyond it frozen weights are kept by reference, and
             trainable ones too when they alone are more.
         read: how the flags are read on an accelerator. ``step``: one number before every optimizer step.
@@ -37,6 +39,7 @@ class Settings:
     account_every: int = 1000
     headroom_every: int = 100
     save_capsule: bool = True
+    save_accounting: bool = False
     capsule_bytes: int = 4 << 30
     read: str = "auto"
 
