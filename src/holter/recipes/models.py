@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
-from holter.errors import ConfigError
+from holter.errors import ConfigError, MissingExtra
 from holter.recipes.settings import Settings
 
 Tokenizer = Any
@@ -87,6 +88,9 @@ def _load(settings: Settings, classes: tuple[str, ...]) -> Model:
 
     options: dict[str, Any] = {}
     if settings.model.load_in_8bit or settings.model.load_in_4bit:
+        if find_spec("bitsandbytes") is None:
+            why = "load_in_8bit and load_in_4bit are carried out by bitsandbytes, which is not installed"
+            raise MissingExtra("the base cannot be quantised", why=why, do="pip install 'holter[quantization]'")
         options["quantization_config"] = transformers.BitsAndBytesConfig(
             load_in_8bit=settings.model.load_in_8bit, load_in_4bit=settings.model.load_in_4bit
         )

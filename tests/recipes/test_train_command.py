@@ -1,0 +1,51 @@
+"""``holter train`` from a shell: what it prints, where it writes, and how it ends."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from holter.cli.train_command import command
+from holter.errors import ConfigError
+
+
+def words(overrides):
+    return [item for key, value in overrides.items() for item in ("--set", f"{key}={json.dumps(value)}")]
+
+
+def test_a_run_leaves_what_diagnose_reads(tiny, tmp_path):
+    folder = tmp_path / "run"
+    asked = ["account-tax", "--output", str(folder), *words(tiny("account-tax", max_steps=6, warmup_ratio=0.2))]
+    done = CliRunner().invoke(command, asked, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "precision: fp32: on a CPU" in done.stderr
+    assert "memory estimate for a step:" in done.stderr
+    assert "macro_f1" in done.stdout
+    assert "guessing evenly gives ln(12) = 2.4849" in done.stdout
+    assert {"config.yaml", "data_report.json", "metrics.jsonl", "results.json", "trainer_state.json"} <= {
+        path.name for path in folder.iterdir()
+    }
+
+
+def test_a_short_run_is_healthy(tiny, tmp_path):
+    from holter import diagnose, read
+    from holter.diagnosis.result import Verdict
+
+    more = {"max_steps": 60, "train_samples": 400, "learning_rate": 1e-2, "eval_strategy": "steps", "eval_steps": 20}
+    asked = ["account-tax", "--output", str(tmp_path), *words(tiny("account-tax", **more))]
+    assert CliRunner().invoke(command, asked, catch_exceptions=False).exit_code == 0
+    found = diagnose(read([tmp_path]))
+    assert found.verdict is Verdict.HEALTHY, [cause.cause for cause in found.causes]
+
+
+def test_a_wrong_key_is_told_before_anything_is_loaded(tmp_path):
+    asked = ["account-tax", "--output", str(tmp_path), "--set", "learnin_rate=1"]
+    with pytest.raises(ConfigError, match="unknown key 'learnin_rate'"):
+        CliRunner().invoke(command, asked, catch_exceptions=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_recipe_lists_the_known_ones():
+    done = CliRunner().invoke(command, ["sumerian"])
+    assert done.exit_code == 2
+    assert "akkadian" in done.stderr
