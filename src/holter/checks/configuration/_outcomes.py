@@ -25,6 +25,7 @@ BAD_WORDS = re.compile(
     r"nan|inf\b|diverg|fail|collaps|chance|worse|not (?:converge|learn|work)|doesn.t (?:converge|learn|work)|stuck|"
     r"same (?:logits?|outputs?|predictions?|answers?|class|label)|(?:one|single) class|gibberish|"
     r"(?:suddenly|loss) (?:increas|ris|grow|jump|spik)|never generat|"
+    r"(?:larger|higher) (?:\w+ )?loss|"
     r"does not stop|never stops|"
     r"overflow|crash|error|broken|garbage|constant|random|explod|wrong|bad|zero|useless|0\.0"
 )

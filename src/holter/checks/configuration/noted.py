@@ -70,6 +70,20 @@ WORDS: tuple[tuple[str, dict[str, float]], ...] = (
         {"lr_too_high": 2.5, "grad_clip_disabled": 1.0, "warmup_missing": 1.0},
     ),
     (
+        rf"\bpad\w*\b{NEAR}\bnot (?:\w+ )?(?:replaced|masked|ignored|excluded|set to -100)"
+        rf"|\bloss\b{NEAR}\b(?:counts?|includes?|computed (?:on|over)|averag\w+ over)\b{NEAR}\bpad",
+        {"labels_not_masked": 5.0},
+    ),
+    (
+        rf"\btrain\w* loss\b{NEAR}\b(?:times|x|fold)\b (?:as )?(?:high|larg)\w*{FAR}\beval\w* loss\b",
+        {"grad_accum_loss_scale": 4.5, "framework_bug": 2.0},
+    ),
+    (
+        rf"\b(?:maximum|full|peak|set)\b {RATE}{NEAR}\b(?:first|initial) (?:step|update)"
+        rf"|\b(?:without|no|missing)\b (?:any )?warm-?up\b{NEAR}\b(?:loss|diverg|collaps|explod|unstable)",
+        {"warmup_missing": 4.5},
+    ),
+    (
         rf"\bnever reach\w*{NEAR}\b(?:set|peak|full|target)\b|\bwarm-?up\b{NEAR}\b(?:longer|never ends|whole run)",
         {"warmup_too_long": 4.5},
     ),

@@ -17,6 +17,9 @@ NOTED = re.compile(
     r"(without|no|not|missing|never).{0,20}shift|shift\w*.{0,10}(twice|two times|again)|double shift|not shifted"
 )
 UNSHIFTED = re.compile(r"(?:\w+\.)?(?:labels?|targets?|tgt\w*|y)(?:\['input_ids'\])?(?:\.clone\(\)|\.copy\(\)|\[:\])?$")
+ONE_ON = re.compile(r"\[(?:(?:\.\.\.|:)\s*,\s*)*1\s*:\s*\]")
+"""A slice that leaves the first token out: ``x[1:]``, ``x[:, 1:]``, ``x[..., 1:]``."""
+
 MEASURED = ("labels_shifted_twice", "decoder_inputs_equal_labels", "labels_equal_next_token", "decoder_input_shifted")
 
 
@@ -56,9 +59,14 @@ class LabelsShiftedWrongly(Check):
             files={"a.py": "labels = x[:, 1:].contiguous()\nloss = model(input_ids=x[:, :-1], labels=labels).loss\n"},
         ),
         case("not at all", files={"a.py": "out = model(input_ids=x, decoder_input_ids=y, labels=y)\n"}),
+        case(
+            "in the data and in the loss",
+            files={"a.py": "labels = ids[1:] + [-100]\nshift_labels = labels[..., 1:].contiguous()\n"},
+        ),
         case("measured", facts={"decoder_inputs_equal_labels": True}),
     )
     good = (
+        case("in the loss alone", files={"a.py": "labels = ids\nshift_labels = labels[..., 1:].contiguous()\n"}),
         case("left to the model", files={"a.py": "loss = model(input_ids=x, labels=x).loss\n"}),
         case(
             "by hand", files={"a.py": "out = model(input_ids=x, decoder_input_ids=shift_tokens_right(y), labels=y)\n"}
@@ -93,6 +101,7 @@ def _found(run: Run) -> Iterator[tuple[Evidence, str, float]]:
                     "decoder inputs are the labels, without a shift",
                     6.0,
                 )
+    yield from _shifted_in_two_places(run)
     for name in MEASURED:
         known_fact = known(run, name)
         if known_fact is not None and is_off(known_fact.plain) is (name == "decoder_input_shifted"):
@@ -100,6 +109,22 @@ def _found(run: Run) -> Iterator[tuple[Evidence, str, float]]:
     for code, comment in comments(run):
         if NOTED.search(comment) and ("decoder" in comment or "label" in comment):
             yield Evidence(text=comment, source=code.source), "a comment says that the shift is missing", 6.0
+
+
+def _shifted_in_two_places(run: Run) -> Iterator[tuple[Evidence, str, float]]:
+    """Labels made one place shorter in the data, and shifted again where the loss is computed."""
+    shifts = [
+        (assignment, written(assignment.value))
+        for code in run.code
+        for assignment in code.assignments
+        if "label" in assignment.target and ONE_ON.search(written(assignment.value))
+    ]
+    again = [pair for pair in shifts if "label" in pair[1] and "shift" in pair[0].target]
+    first = [pair for pair in shifts if pair not in again and "shift" not in pair[0].target]
+    if again and first:
+        assignment, value = first[0]
+        text = f"{assignment.target} = {value}; {again[0][0].target} = {again[0][1]}"
+        yield Evidence(text=text, source=assignment.source), "labels are shifted in the data and again in the loss", 5.5
 
 
 def _call(call: Call, code: Code) -> Iterator[tuple[Evidence, str, float]]:

@@ -29,6 +29,12 @@ SUMMED = 3.0
 """Times the uniform guess. Below it an unlucky start may explain a level; a sum over tokens is far higher."""
 
 
+EARLY_STEPS = 2000
+EARLY_EPOCHS = 2.0
+"""Where a log begins later, its first line is no start: the loss may be of another kind (detection, pose, speech) and
+has long levelled."""
+
+
 class LossAboveAnyVocabulary(Check):
     """The loss is above the uniform guess over any vocabulary, all along.
 
@@ -64,6 +70,8 @@ class LossAboveAnyVocabulary(Check):
         uniform = known[0] if known is not None else math.log(LARGEST_VOCABULARY)
         row = family(run)
         times = FRESH_HEAD if row is not None and row.name in STARTS_HIGH else SUMMED
+        if known is None and ((loss.step(0) or 0) > EARLY_STEPS or (loss.epoch(0) or 0.0) > EARLY_EPOCHS):
+            return
         if found.high >= 1000.0 or found.head < min(times, _summed_at_start(run)) * uniform:
             return
         stuck, sure = _learnt_nothing(found), count_of(run, "num_labels") is not None
@@ -88,6 +96,7 @@ class LossAboveAnyVocabulary(Check):
     good = [
         case("from scratch", series={"loss": [10.8, 9.0, 8.0, 7.5]}),
         case("a fresh T5 head", series={"loss": [29.7, 26.3, 20.0]}, config={"model_name_or_path": "google/mt5-small"}),
+        case("far into another run", series={"loss": [52.0, 47.1, 47.4, 52.3]}, steps=[90000, 90100, 90200, 90300]),
         case("one high first line", series={"loss": [21.5, 9.0, 3.0, 2.0]}, config={"vocab_size": 32000}),
     ]
     not_enough = [case("two points", series={"loss": [87.0, 86.0]})]

@@ -21,8 +21,11 @@ DIVIDES = re.compile(
 )
 GUARDED = re.compile(r"clamp|eps|1e-|max\(|maximum|nan_to_num|where|\+\s*1(?![\d.])")
 LOG_OF_SHARE = re.compile(
-    r"log\(\s*(?:\w+\.)*(?:prob\w*|preds?|predictions?|softmax\w*|sim\w*|scores?|y_?hat|out(?:put)?s?)\b"
+    r"log\(\s*(?:1(?:\.0?)?\s*-\s*)?(?:\w+\.)*"
+    r"(?:\w*(?:prob|pred|softmax)\w*|sim\w*|scores?|y_?hat|out(?:put)?s?|p_?t(?:_\d)?)\b"
 )
+LOG_OF_EXP = re.compile(r"log\(\s*(?:\w+\.)*exp\(|\.exp\(\)\.sum\([^)]*\)\.log\(")
+"""``log(sum(exp(x)))`` without taking the largest x out: exp overflows at 88 in float32, at 11 in float16."""
 """A logarithm of what is a probability by its name; a sure model makes it log(0)."""
 
 ANY_LOG = re.compile(r"\b(?:torch|tf|math|np|jnp|K|F)\.log2?\(|\.log\(\)")
@@ -59,6 +62,12 @@ class LossFormulaUnstable(Check):
     stage = Stage.LOSS
     needs = Needs(any_of=(("code",), ("loss_formula",), ("formula",)))
     bad = (
+        case("of a share", files={"a.py": "loss = -K.mean(y * K.log(p_t))\n"}, facts={"loss": float("nan")}),
+        case(
+            "of exponentials",
+            files={"a.py": "norm = torch.log(torch.exp(scores).sum(-1))\n"},
+            facts={"loss": float("nan")},
+        ),
         case(
             "cancels",
             files={"a.py": "odds = lp - torch.log(1 - torch.exp(lp))\n"},
@@ -66,6 +75,11 @@ class LossFormulaUnstable(Check):
         ),
     )
     good = (
+        case(
+            "a guarded logarithm",
+            files={"a.py": "loss = -(y * torch.log(p_t + 1e-7)).mean()\n"},
+            facts={"loss": float("nan")},
+        ),
         case("stable", files={"a.py": "loss = -F.logsigmoid(x).mean()\n"}, facts={"loss": float("nan")}),
         case(
             "guarded",
@@ -98,6 +112,8 @@ def _found(run: Run) -> Iterator[tuple[Evidence, float]]:
                 continue
             if CANCELS.search(text):
                 yield evidence, 4.0
+            elif LOG_OF_EXP.search(text):
+                yield evidence, 3.5
             elif SOFTMAX_LOG.search(text) or LOG_OF_SHARE.search(text):
                 yield evidence, 2.5
             elif ANY_LOG.search(text) and any(word in text.lower() for word in ("loss", "entropy", "odds", "nll")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from holter.checks.look import known, plain, written
 from holter.checks.optimisation._rate import peak_index
 from holter.checks.shape import point
 from holter.checks.symptoms import number
-from holter.finding import Finding, Severity
+from holter.finding import Evidence, Finding, Severity
 from holter.run import Run
 from holter.stages import Stage
 
@@ -62,6 +63,13 @@ USUAL_LORA_SCALE = 2.0
 """lora_alpha / r in common recipes; the step of an adapter grows with it."""
 
 
+FEWEST = 4
+MANY_STEPS = 500.0
+MANY_EPOCHS = 3.0
+STILL = 0.05
+"""A loss of at least four lines that stays within 5 % over 500 updates or three epochs has learnt nothing."""
+
+
 class LearningRateAbovePractice(Check):
     """The learning rate is far above what is published for this kind of run.
 
@@ -105,14 +113,22 @@ class LearningRateAbovePractice(Check):
             evidence = [point(series, peak_index(series) or 0)]
         if times <= SCALE_OF_RATE:
             return
+        still = _stands_still(run)
         yield self.finding(
             f"A learning rate of {value:g} is {times:.3g} times the upper end for {practice.kind} ({practice.upper:g})",
-            evidence=evidence,
-            clues=clues(f"published rates: {practice.source}", lr_too_high=2.5, lr_too_low=-3),
+            evidence=[*evidence, *still],
+            clues=clues(f"published rates: {practice.source}", lr_too_high=5.0 if still else 2.5, lr_too_low=-3),
+            severity=Severity.WARNING if still else Severity.NOTE,
         )
 
     bad = [
         case("DPO at 1e-4", config={"task": "dpo", "learning_rate": 1e-4}),
+        case(
+            "and nothing is learnt",
+            config={"model_name_or_path": "bert-base-cased", "learning_rate": 1e-3},
+            series={"loss": [3.9, 3.88, 3.89, 3.87]},
+            steps=[500, 1000, 1500, 2000],
+        ),
         case("a large encoder", config={"model_name_or_path": "roberta-large", "learning_rate": 1e-4}),
         case("a steep adapter", config={"adapters": "lora", "learning_rate": 3e-3, "r": 1, "lora_alpha": 16}),
     ]
@@ -123,6 +139,18 @@ class LearningRateAbovePractice(Check):
         case("an unknown model", config={"model_name_or_path": "own", "learning_rate": 0.1}),
     ]
     not_enough = [case("no rate", config={"model_name_or_path": "roberta-large"})]
+
+
+def _stands_still(run: Run) -> list[Evidence]:
+    """The first and the last loss where they are nearly the same after many updates or several epochs."""
+    loss = run.series.get("loss")
+    if loss is None or len(loss) < FEWEST or not all(math.isfinite(v) and v > 0.0 for v in loss):
+        return []
+    last = len(loss) - 1
+    long = loss.steps[last] - loss.steps[0] >= MANY_STEPS or loss.epochs[last] - loss.epochs[0] >= MANY_EPOCHS
+    if not long or max(loss) - min(loss) > STILL * max(loss):
+        return []
+    return [point(loss, 0), point(loss, last, "nothing learnt")]
 
 
 def practice_of(run: Run) -> Practice | None:
