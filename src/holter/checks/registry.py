@@ -25,6 +25,7 @@ CHECKS: dict[str, str] = {
     "CFG015": "configuration.schedule_overrun:ScheduleOverrun",
     "CFG016": "configuration.clip_after_step:ClippedAfterStep",
     "CFG017": "configuration.noted:NotedByAPerson",
+    "CFG018": "configuration.symptom_words:DescribedSymptom",
     "DAT001": "data.rows_repeat:RowsRepeat",
     "DAT002": "data.same_split:EvaluatesOnTrainingData",
     "DAT101": "measured.rows_seen:EvalRowsSeenInTraining",
