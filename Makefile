@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format docs bench clean test-versions
+.PHONY: help demo demo-logs test test-slow check format docs bench clean test-versions
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -15,11 +15,18 @@ $(VENV)/base.stamp: pyproject.toml
 	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e .
 	@touch $@
 
+$(VENV)/train.stamp: $(VENV)/base.stamp pyproject.toml constraints.txt
+	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[train]'
+	@touch $@
+
 $(VENV)/test.stamp: $(VENV)/base.stamp pyproject.toml constraints.txt
 	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[train,tensorboard,dev]'
 	@touch $@
 
-demo: $(VENV)/base.stamp ## diagnose the sample runs
+demo: $(VENV)/train.stamp ## train with a fault, name it, prove it, fix it, verify the fix: about a minute on a CPU
+	$(BIN)/python -m holter demo
+
+demo-logs: $(VENV)/base.stamp ## diagnose the sample runs; needs no torch
 	$(BIN)/python scripts/demo.py
 
 test: $(VENV)/test.stamp ## set up and run the fast tests

@@ -14,7 +14,7 @@ from cases import BESIDE as CASES
 from runs import BESIDE as LOGS
 
 HERE = Path(__file__).resolve().parent
-ALWAYS = (("startup.py",), ("readers.py",))
+ALWAYS = (("startup.py",), ("readers.py",), ("bisect_trials.py",))
 WITH_DATA = ((CASES, ("cases.py", "--split", "all")), (LOGS, ("runs.py",)))
 
 

@@ -1,4 +1,4 @@
-"""What `make demo` runs: diagnoses the sample runs in the terminal and leaves the page of one.
+"""What `make demo-logs` runs: diagnoses the sample runs in the terminal and leaves the page of one.
 
 Usage: python scripts/demo.py [--output FILE]
 

@@ -105,11 +105,8 @@ def test_demo_goes_the_whole_way(tmp_path):
     assert "trainer.model_accepts_loss_kwargs = False" in (folder / "train.py").read_text()
     assert "model_accepts_loss_kwargs = False" not in (folder / "train.py.before-holter").read_text()
     assert "The fix did what it predicted" in told
-    before, after = (
-        json.loads((folder / name / "trainer_state.json").read_text()) for name in ("run", "run-after-fix")
-    )
-    ratio = before["log_history"][0]["loss"] / after["log_history"][0]["loss"]
-    assert ratio == pytest.approx(4, rel=0.01)
+    before, after = (first_loss(folder / name) for name in ("run", "run-after-fix"))
+    assert before / after == pytest.approx(4, rel=0.01)
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert all(word in page for word in ("grad-accum-loss-scale", "Ledger", "The patch", "refuted", "confirmed"))
     assert {path.name for path in tmp_path.iterdir()} == {"shown"}, "nothing is written elsewhere"
@@ -118,3 +115,8 @@ def test_demo_goes_the_whole_way(tmp_path):
     assert replayed.returncode == 0, replayed.stderr
     loss = json.loads(replayed.stdout)["loss"]
     assert before / loss == pytest.approx(4, rel=0.1), "one plain batch has the loss that the run reports fourfold"
+
+
+def first_loss(folder):
+    rows = json.loads((folder / "trainer_state.json").read_text())["log_history"]
+    return next(row["loss"] for row in rows if "loss" in row)
