@@ -15,7 +15,7 @@ from holter.accounting.evaluation import evaluate
 from holter.accounting.heads import BatchLoss, head_of, unwrapped
 from holter.accounting.observe import ObservedStep, Observer, grad_scale
 from holter.accounting.records import Accounting, StepAccount
-from holter.accounting.shadow import protected, shadow_of
+from holter.accounting.shadow import is_deepspeed, protected, shadow_of
 from holter.errors import ConfigError
 
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "trl", "deepspeed")
@@ -45,6 +45,7 @@ def account(trainer: Any, steps: int = 2) -> Accounting:
         why = f"steps is {steps}" if steps < 1 else "the Trainer has no train_dataset"
         raise ConfigError("loss and gradient accounting needs steps to run", why=why, do="give it at least one step")
     book = Book(trainer)
+    steps = 1 if is_deepspeed(trainer) else steps  # the model beside the engine's copy stays at the first weights
 
     class Recorder(TrainerCallback):
         def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -110,7 +111,8 @@ class Book:
     def close_step(self, step: int) -> None:
         """Called when the gradient of a step is complete and the weights are still those of its forward pass."""
         self.world_size_seen, self.tensor_parallel_seen = self.world_size, _tensor_parallel(self.shadow)
-        self.observer.measure_norm()
+        if not is_deepspeed(self.trainer):
+            self.observer.measure_norm()
         seen: ObservedStep = self.observer.take()
         with self.shadow.compute_loss_context_manager():
             found = self._reference(seen)

@@ -53,7 +53,7 @@ def protected(trainer: Any) -> Iterator[Protected]:
 
     model, random_state = ModelState(trainer.model), RandomState()
     shared = dict(GradientState._shared_state)
-    optimizer = _optimizer_state(trainer)
+    optimizer, engine = _optimizer_state(trainer), _engine_configs(trainer)
     handle = Protected()
     try:
         yield handle
@@ -64,6 +64,8 @@ def protected(trainer: Any) -> Iterator[Protected]:
         GradientState._shared_state.clear()
         GradientState._shared_state.update(shared)
         _restore_optimizer(trainer, optimizer)
+        for owner, name, value in engine:
+            setattr(owner, name, value)
         handle.restored = model.same() and random_state.same()
     if not handle.restored:
         raise TrialError(
@@ -86,7 +88,7 @@ def shadow_of(trainer: Any, *, steps: int, callback: Any) -> Any:
     if hasattr(shadow.__dict__.get("train"), "holter_original"):
         del shadow.train  # a guard's wrapper would train the original
     shadow.args = _arguments(trainer.args, steps)
-    if _is_deepspeed(trainer):
+    if is_deepspeed(trainer):
         shadow.model = copy.deepcopy(trainer.model)  # the engine moves and recasts the tensors it is given
     shadow.model_wrapped = shadow.model
     shadow.model_init = None
@@ -94,7 +96,10 @@ def shadow_of(trainer: Any, *, steps: int, callback: Any) -> Any:
     shadow.optimizer, shadow.lr_scheduler = _fresh_optimizer(trainer)
     shadow._created_lr_scheduler = False
     shadow.state, shadow.control = parts.TrainerState(), parts.TrainerControl()
-    shadow.create_accelerator_and_postprocess()
+    if is_deepspeed(trainer):
+        shadow.accelerator = _own_accelerator(trainer.accelerator)
+    else:
+        shadow.create_accelerator_and_postprocess()
     shadow.callback_handler = parts.CallbackHandler(
         [parts.DefaultFlowCallback(), callback],
         shadow.model,
@@ -116,8 +121,27 @@ def _arguments(args: Any, steps: int) -> Any:
     return ours
 
 
-def _is_deepspeed(trainer: Any) -> bool:
+def is_deepspeed(trainer: Any) -> bool:
     return bool(getattr(trainer, "is_deepspeed_enabled", False))
+
+
+def _own_accelerator(accelerator: Any) -> Any:
+    """A copy with nothing prepared: Accelerate refuses a second one with a DeepSpeed plugin."""
+    own = copy.copy(accelerator)
+    for name in ("_models", "_optimizers", "_schedulers", "_dataloaders"):
+        setattr(own, name, [])
+    own.deepspeed_engine_wrapped = None
+    return own
+
+
+def _engine_configs(trainer: Any) -> list[tuple[Any, str, Any]]:
+    """DeepSpeed's configuration, whose "auto" entries a training fills in."""
+    if not is_deepspeed(trainer):
+        return []
+    plugin = trainer.accelerator.state.deepspeed_plugin
+    holders = [(plugin, "deepspeed_config"), (getattr(plugin, "hf_ds_config", None), "config")]
+    holders.append((getattr(trainer.args, "hf_deepspeed_config", None), "config"))
+    return [(owner, name, copy.deepcopy(getattr(owner, name))) for owner, name in holders if hasattr(owner, name)]
 
 
 def _fresh_optimizer(trainer: Any) -> tuple[Any, Any]:
