@@ -23,11 +23,27 @@ class Preflight:
         """Whether no finding of level warning or error came up."""
         return self.diagnosis.verdict is Verdict.HEALTHY
 
-    def write(self, stream: TextIO, form: str = "text") -> None:
-        """Write the report; ``form`` is one of text, json, markdown, html, sarif."""
-        from holter.reports import write
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Every measured fact by name, plain data."""
+        return {name: values[0].value for name, values in sorted(self.run.facts.items())}
 
-        write(self.diagnosis, self.run, form, stream)
+    def write(self, stream: TextIO, form: str = "text") -> None:
+        """Write the report; ``form`` is one of text, json, markdown, html, sarif.
+
+        The JSON is that of a diagnosis with one more key, ``facts``.
+
+        Raises:
+            ConfigError: no such form.
+        """
+        from holter.reports import json_report, write
+        from holter.reports.clean import clean
+        from holter.reports.measured import measured
+
+        if form == "json":
+            stream.write(json_report.dumps({**json_report.payload(self.diagnosis), "facts": clean(self.facts)}))
+            return
+        write(self.diagnosis, self.run, form, stream, sections=measured(self.run))
 
 
 def check(built: Any) -> Preflight:

@@ -34,8 +34,8 @@ class Rows(torch.utils.data.Dataset):
 def model():
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "head_dim": 8}
-    config = transformers.Qwen3Config(vocab_size=64, num_key_value_heads=1, num_labels=3, pad_token_id=0, **sizes)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "head_dim": 8, "pad_token_id": 0}
+    config = transformers.Qwen3Config(vocab_size=64, num_hidden_layers=1, num_key_value_heads=1, num_labels=3, **sizes)
     return transformers.Qwen3ForSequenceClassification(config)
 
 
@@ -59,8 +59,10 @@ def loop():
     loader = torch.utils.data.DataLoader(Rows(1, 32), batch_size=8)
     return one, loader, torch.optim.AdamW(one.parameters(), lr=1e-3)
 
+"""
 
-def nonsense(overrides):
+
+ODD = """def nonsense(overrides):
     return {"loss": 3}
 
 
@@ -77,6 +79,7 @@ def broken(overrides):
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("setup")
     (place / "mine.py").write_text(SETUP)
+    (place / "odd.py").write_text(ODD)
     return place
 
 
@@ -125,11 +128,12 @@ def test_a_plain_loop_is_measured(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("what", "words"),
     [
-        ("mine:absent", "could not find mine:absent"),
+        ("odd:absent", "could not find odd:absent"),
         ("nowhere:trainer", "could not find nowhere:trainer"),
-        ("mine:nonsense", "there is nothing to check"),
-        ("mine:nothing", "there is nothing to check"),
-        ("mine:broken", "the tokenizer is not there"),
+        ("odd:nonsense", "there is nothing to check"),
+        ("odd:nothing", "there is nothing to check"),
+        ("odd:broken", "odd.py:10"),
+        ("odd:broken", "ValueError: the tokenizer is not there"),
         ("no-such-recipe", "there is nothing called no-such-recipe"),
     ],
 )

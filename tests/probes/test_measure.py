@@ -1,4 +1,4 @@
-"""Each probe against a slow, obvious computation, and each fault planted once: present it is named, absent all is quiet."""
+"""Each probe against a slow, obvious computation; each fault planted once: present it is named, absent all is quiet."""
 
 import io
 import math
@@ -105,6 +105,8 @@ def test_a_healthy_set_up_is_healthy_and_says_what_ran(healthy):
         stream = io.StringIO()
         found.write(stream, form)
         assert mark.lower() in stream.getvalue().lower().replace('": "', '":"')
+        if form != "json":
+            assert "What was measured" in stream.getvalue() and "first gradient norm" in stream.getvalue()
 
 
 def test_measuring_leaves_everything_as_it_was():
@@ -269,7 +271,7 @@ def test_label_beyond_the_head_is_named_though_the_loss_fails():
     found = check(trainer_of(classifier(), Rows(1, classes=9), Rows(2, classes=9)))
     assert "LAB101" in codes(found)
     assert found.diagnosis.causes[0].cause == "label-out-of-range"
-    assert any("logits" == gap.source.key for gap in found.run.gaps), "what could not run is listed"
+    assert any(gap.source.key == "logits" for gap in found.run.gaps), "what could not run is listed"
 
 
 def test_a_plain_loop_and_what_is_none():

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import io
 import sys
+import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
+
+from holter.errors import ConfigError, HolterError
 
 FORMS = ("text", "json", "markdown", "html", "sarif")
 
@@ -30,13 +35,29 @@ def command(what: str, settings: tuple[str, ...], form: str, output: Path | None
 
     target = resolve(what).with_settings(given(settings))
     with _quiet_stdout():
-        built = build(target.name, target.settings, (str(Path.cwd()),), any_result=True)
+        built = _built(target.name, build, target.settings)
         found = check(built)
     stream = io.StringIO() if output is not None else sys.stdout
     found.write(stream, form)
     if output is not None and isinstance(stream, io.StringIO):
         output.write_text(stream.getvalue(), encoding="utf-8")
     sys.exit(0 if found.ok else 1)
+
+
+def _built(name: str, build: Callable[..., Any], settings: Mapping[str, Any]) -> Any:
+    """What the function returns; an error of the user's own code is told with its place instead of a traceback."""
+    try:
+        return build(name, settings, (str(Path.cwd()),), any_result=True)
+    except HolterError:
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise ConfigError(
+            f"{name} failed while it was building",
+            where=f"{frame.filename}:{frame.lineno}",
+            why=f"{type(error).__name__}: {error}",
+            do="call the function by itself and mend what it raises",
+        ) from error
 
 
 class _quiet_stdout:

@@ -60,10 +60,10 @@ def measure(built: Any) -> Run:
             try:
                 probe(subject, notebook)
             except Lacks as lack:
-                run.gaps.append(_gap(name, str(lack), "nothing to do if it is not part of your set-up"))
+                run.gaps.append(_gap(name, f"it lacks {lack}", "Nothing, if that is no part of your set-up."))
             except Exception as error:
                 run.gaps.append(
-                    _gap(name, f"{type(error).__name__}: {error}", "the other probes ran; please report it")
+                    _gap(name, f"{type(error).__name__}: {error}", "The other probes ran; if the model itself works, please report it.")
                 )
     return run
 
@@ -81,7 +81,7 @@ def _first_batches(subject: Subject) -> tuple[list[dict[str, Any]], Gap | None]:
         return [_on_cpu(batch) for batch in islice(loader or (), BATCHES)], None
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
-        return [], _gap("batches", why, "the loader itself fails; run it alone to see where")
+        return [], _gap("batches", why, "The loader itself fails; run it alone to see where.")
     finally:
         if accelerator is not None:
             accelerator._dataloaders = prepared

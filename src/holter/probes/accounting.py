@@ -16,7 +16,7 @@ ROWS = 4
 def probe(subject: Subject, notebook: Notebook) -> None:
     """Write ``accounting.*``; see `holter.accounting`."""
     if subject.trainer is None:
-        raise Lacks("no Trainer whose steps could be recomputed")
+        raise Lacks("a Trainer, whose steps could be recomputed")
     from holter.accounting import account
 
     with _small_batches(subject.trainer):

@@ -47,7 +47,7 @@ class Notebook:
         import torch
 
         if index >= len(self.batches):
-            raise Lacks("no batch")
+            raise Lacks("a batch")
         batch = self.batches[index]
         tensors = [v for v in batch.values() if isinstance(v, torch.Tensor) and v.ndim]
         rows = min((len(v) for v in tensors), default=0)

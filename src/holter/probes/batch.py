@@ -16,7 +16,7 @@ MARKS = ("\u27ea", "\u27eb")  # double angle brackets, which occur in hardly any
 def probe(subject: Subject, notebook: Notebook) -> None:
     """Write ``batch.*``: shapes, dtypes, share of padding, mask against padding, a row as text, pooled positions."""
     if not notebook.batches:
-        raise Lacks("no batch")
+        raise Lacks("a batch")
     batch = notebook.batches[0]
     tensors = {name: value for name, value in batch.items() if hasattr(value, "shape")}
     notebook.fact("batch.shapes", {name: list(value.shape) for name, value in tensors.items()})

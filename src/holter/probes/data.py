@@ -23,7 +23,7 @@ def probe(subject: Subject, notebook: Notebook) -> None:
     """Write ``data.train.*``, ``data.eval.*`` and what the two splits share."""
     found = {name: gather(part) for name, part in _splits(subject)}
     if not found:
-        raise Lacks("no dataset that can be read twice")
+        raise Lacks("a dataset that can be read twice")
     for name, split in found.items():
         _write(name, split, notebook)
         _texts(name, split, notebook)

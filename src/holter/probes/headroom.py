@@ -25,7 +25,7 @@ def probe(subject: Subject, notebook: Notebook) -> None:
     import torch
 
     if not notebook.batches:
-        raise Lacks("no batch to run through the model")
+        raise Lacks("a batch")
     dtype = _planned(subject)
     weights = {str(p.dtype).removeprefix("torch.") for p in subject.model.parameters()}
     trainable = {str(p.dtype).removeprefix("torch.") for p in subject.model.parameters() if p.requires_grad}

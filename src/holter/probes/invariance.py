@@ -26,7 +26,7 @@ def probe(subject: Subject, notebook: Notebook) -> None:
     index = next((i for i, b in enumerate(notebook.batches) if {"input_ids", "attention_mask"} <= b.keys()), None)
     pad = getattr(getattr(subject.core, "config", None), "pad_token_id", None)
     if index is None or pad is None:
-        raise Lacks("no batch with input_ids and attention_mask, or no pad id")
+        raise Lacks("a batch with input_ids and attention_mask, and a pad id in the model configuration")
     subject.model.eval()
     inputs = {k: v for k, v in notebook.few(index).items() if k in ("input_ids", "attention_mask", "labels")}
     real = _real(inputs, pad, getattr(subject.tokenizer, "eos_token_id", None))

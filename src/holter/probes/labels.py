@@ -15,7 +15,7 @@ def probe(subject: Subject, notebook: Notebook) -> None:
 
     found = [batch["labels"] for batch in notebook.batches if isinstance(batch.get("labels"), torch.Tensor)]
     if not found:
-        raise Lacks("no batch with labels")
+        raise Lacks("a batch with labels")
     notebook.fact("batch.labels.dtype", str(found[0].dtype).removeprefix("torch."))
     if found[0].is_floating_point():
         return

@@ -17,13 +17,13 @@ def probe(subject: Subject, notebook: Notebook) -> None:
     import torch
 
     if not notebook.batches:
-        raise Lacks("no batch to compute a loss on")
+        raise Lacks("a batch")
     subject.model.eval()
     with torch.no_grad():
         outputs = subject.model(**notebook.few())
     logits = outputs.logits if hasattr(outputs, "logits") else None
     if logits is None:
-        raise Lacks("the model returns no logits")
+        raise Lacks("a model that returns logits")
     values = logits.float()
     spread = float(values.std(-1).mean())
     notebook.fact("logits.mean", float(values.mean()))

@@ -21,7 +21,7 @@ def probe(subject: Subject, notebook: Notebook) -> None:
     if args is None:
         notebook.fact("optimizer.decayed_norms", _decayed_groups(subject.optimizer)[0])
         _epsilon(subject, notebook)
-        raise Lacks("TrainingArguments to plan from, so the schedule is not known")
+        raise Lacks("TrainingArguments, so the schedule is not known")
     rates = _rates(subject, notebook)
     notebook.fact("schedule.max_rate", max(rates, default=0.0))
     notebook.fact("schedule.final_rate", rates[-1] if rates else 0.0)
@@ -70,7 +70,7 @@ def _steps(subject: Subject) -> int:
         return int(args.max_steps)
     rows = len(subject.train_dataset) if hasattr(subject.train_dataset, "__len__") else 0
     if not rows:
-        raise Lacks("a length of the data or max_steps, so the steps of the run are not known")
+        raise Lacks("a length of the data, or max_steps, so the steps of the run are not known")
     micro: int = math.ceil(rows / (args.per_device_train_batch_size * max(args.world_size, 1)))
     epochs = float(args.num_train_epochs)
     updates = max(micro // int(args.gradient_accumulation_steps), 1)

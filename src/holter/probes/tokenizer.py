@@ -18,7 +18,7 @@ def probe(subject: Subject, notebook: Notebook) -> None:
     """Write ``tokenizer.*``, and the same ids of ``model.*`` and ``generation.*`` beside them."""
     tokenizer = subject.tokenizer
     if tokenizer is None:
-        raise Lacks("no tokenizer (give the Trainer its processing_class)")
+        raise Lacks("a tokenizer (give the Trainer its processing_class)")
     config, generation = getattr(subject.core, "config", None), getattr(subject.core, "generation_config", None)
     for name in SPECIAL:
         key = f"{name}_token_id"

@@ -20,7 +20,7 @@ def probe(subject: Subject, notebook: Notebook) -> None:
     """Write ``update.*`` after `STEPS` steps at the full rate, later undone, and ``optimizer.*``."""
     trainable = {n: p for n, p in subject.model.named_parameters() if p.requires_grad}
     if not trainable:
-        raise Lacks("no trainable parameter")
+        raise Lacks("a trainable parameter")
     before = {name: p.detach().clone() for name, p in trainable.items()}
     touched: set[str] = set()
     optimizer = _optimizer(subject, trainable)
@@ -29,7 +29,7 @@ def probe(subject: Subject, notebook: Notebook) -> None:
     for index in range(STEPS):
         loss = getattr(subject.model(**notebook.few(index % max(len(notebook.batches), 1))), "loss", None)
         if loss is None:
-            raise Lacks("the model returns no loss")
+            raise Lacks("a model that returns its loss")
         optimizer.zero_grad(set_to_none=True)
         if loss.requires_grad:
             loss.backward()
