@@ -70,6 +70,15 @@ class Guard(TrainerCallback):
             logger.warning("the guard got no model or no optimizer from the Trainer and cannot watch it")
             return
         self.trainer = self._calling_trainer()
+        if getattr(self.trainer, "is_deepspeed_enabled", False):
+            logger.warning("the guard does not watch this training: DeepSpeed's engine steps and skips by itself")
+            return
+        try:
+            self.core = self._attached(args, model, optimizer)
+        except Exception as error:  # a guard that cannot attach must not keep a training from starting
+            logger.warning("the guard could not attach and does not watch this training", exc_info=error)
+
+    def _attached(self, args: Any, model: Any, optimizer: Any) -> Core:
         folder = Path(self.settings.folder or Path(args.output_dir, "holter"))
         record = Record(folder, writes=Peers().rank == 0)
         self._describe(record, args, model)
@@ -80,7 +89,7 @@ class Guard(TrainerCallback):
         core.settings_seen = {name: _plain(getattr(args, name, None)) for name in RECORDED}
         core.announce_with = self._announce
         core.outlook.trainer = self.trainer
-        self.core = core.attach()
+        return core.attach()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Detach and write."""

@@ -59,11 +59,11 @@ def guarded(
 
 def base_optimizer(optimizer: Any) -> Any:
     """The optimizer below the wrappers of Accelerate and DeepSpeed, whose hooks really run."""
-    import torch
-
-    while isinstance(getattr(optimizer, "optimizer", None), torch.optim.Optimizer):
-        optimizer = optimizer.optimizer
-    return optimizer
+    found, below = optimizer, optimizer
+    while below is not None:
+        found = below if hasattr(below, "_optimizer_step_pre_hooks") else found
+        below = getattr(below, "optimizer", None)
+    return found
 
 
 def describe(record: Record, model: nn.Module) -> None:
