@@ -30,7 +30,7 @@ from holter.experiments.trial import Trial, TrialOutcome, TrialResult
 ROOT = Path(__file__).parents[1]
 SIZES = (2, 4, 8, 16, 32, 64)
 PAIRS = 60  # of each size, drawn with a seed
-REAL_DIFFERENCES = {"weight_decay": 0.1, "adam_beta2": 0.9, "adam_epsilon": 1e-6, "label_smoothing_factor": 0.05}
+REAL_DIFFERENCES = {"weight_decay": 0.1, "adam_beta2": 0.9, "adam_epsilon": 1e-6, "torch_empty_cache_steps": 5}
 REAL_DIFFERENCES |= {"warmup_steps": 3, "max_grad_norm": 0.5, "lr_scheduler_type": "cosine"}
 
 Carries = Callable[[Mapping[str, Any]], bool]
