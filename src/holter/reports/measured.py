@@ -117,6 +117,11 @@ def _plan(ask: Ask) -> Iterator[Line]:
     need, there = ask("memory.estimate_mib"), ask("memory.available_mib")
     if need is not None and there is not None:
         yield "memory of a step, estimated", f"{need:,.0f} MiB", f"{there:,.0f} MiB there"
+    device = ask("environment.device")
+    if device is not None:
+        workers, kernel = ask("environment.loader_workers"), ask("model.attn_implementation")
+        told = {"attention": kernel, "loader workers": workers, "TF32": ask("environment.tf32")}
+        yield "device", device, ", ".join(f"{name} {value}" for name, value in told.items() if value is not None)
 
 
 _PARTS: tuple[Callable[[Ask], Iterator[Line]], ...] = (_data, _batch, _loss, _model, _plan)
