@@ -16,6 +16,9 @@ from holter.guard.capsule import load
 from holter.guard.rebuild import build, replay_capsule
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated")  # peft asks for it
+
+
 @pytest.fixture(scope="module")
 def capsule(tmp_path_factory):
     torch.set_num_threads(1)
