@@ -355,3 +355,8 @@ def test_progress_of_epochs_is_no_setting():
     run = log("Epochs:[1]/[25]\nloss: 0.7\nEpochs:[2]/[25]\nloss: 0.6\n")
     assert list(run.series["loss"]) == [0.7, 0.6]
     assert "num_train_epochs" not in run.config or run.get("num_train_epochs") == 25
+
+
+def test_a_number_at_the_end_of_a_sentence_is_read():
+    run = log("Iteration: 0. Loss: 1.25. Accuracy: 40.5%\nIteration: 9. Loss: 0.75. Accuracy: 61.0%\n")
+    assert list(run.series["loss"]) == [1.25, 0.75] and run.series["loss"].step(1) == 9

@@ -14,6 +14,7 @@ LOSS = re.compile(r"(^|_|/|\.)(loss|perplexity|ppl)(_(first|last|final|end|start
 SCORE = re.compile(
     r"(^|_|/|\.)(accuracy|acc|f1|mcc|bleu|chrf|rouge\w*|exact_match|em|success|auc|pearson|spearman|score)$", re.I
 )
+GRADIENT = re.compile(r"(^|_|/|\.)grad(ient)?_norm$", re.I)
 OTHER_NUMBER = re.compile(
     r"grad_norm|runtime|seconds|speed|memory|tokens_per|_relative|_pct|time$|surf_|vol_|error$", re.I
 )
@@ -27,10 +28,13 @@ BAD_WORDS = re.compile(
     r"(?:suddenly|loss) (?:increas|ris|grow|jump|spik)|never generat|"
     r"(?:larger|higher) (?:\w+ )?loss|"
     r"does not stop|never stops|"
-    r"overflow|crash|error|broken|garbage|constant|random|explod|wrong|bad|zero|useless|0\.0"
+    r"unstable|overflow|crash|error|broken|garbage|constant|random|explod|wrong|bad|zero|useless|0\.0"
 )
 FALL = 0.2
 """Share of the scale of a score (1, or 100) below the best run that counts as failed: far beyond seed noise."""
+
+CHANCE = 0.5
+"""Share of right answers that guessing gives in the easiest case, two classes."""
 
 RISE = 1.5
 """Final loss relative to the best run that counts as failed."""
@@ -75,7 +79,7 @@ def is_setting(name: str, value: Value) -> bool:
 
 
 def _outcome(name: str) -> bool:
-    return name in WORDS or LOSS.search(name) is not None or SCORE.search(name) is not None
+    return name in WORDS or any(kind.search(name) is not None for kind in (LOSS, SCORE, GRADIENT))
 
 
 def _failure(group: Group, groups: Iterable[Group]) -> str:
@@ -83,9 +87,9 @@ def _failure(group: Group, groups: Iterable[Group]) -> str:
         for name, value in row.items():
             if isinstance(value.value, str) and _outcome(name) and BAD_WORDS.search(value.value.lower()):
                 return "nan" if NOT_FINITE.match(value.value.lower()) else "said"
-            if LOSS.search(name) and number(value.value) == 0.0 and _said_fine(name, groups):
+            if _worst_possible(name, number(value.value)) and _said_fine((name, *WORDS), groups):
                 return "behind"
-            if LOSS.search(name) and any(not math.isfinite(v) for v in numbers(value.value)):
+            if (LOSS.search(name) or GRADIENT.search(name)) and any(not math.isfinite(v) for v in numbers(value.value)):
                 return "nan"
     last = group.rows[-1]
     for name, value in last.items():
@@ -95,9 +99,16 @@ def _failure(group: Group, groups: Iterable[Group]) -> str:
     return ""
 
 
-def _said_fine(name: str, groups: Iterable[Group]) -> bool:
-    """Whether the same quantity of another run is described in words that are not bad."""
-    cells = [row[name].value for group in groups for row in group.rows if name in row]
+def _worst_possible(name: str, amount: float | None) -> bool:
+    """Whether a loss is exactly 0.0, or a score no better than guessing."""
+    if amount is None:
+        return False
+    return (LOSS.search(name) is not None and amount == 0.0) or (SCORE.search(name) is not None and amount <= CHANCE)
+
+
+def _said_fine(names: Iterable[str], groups: Iterable[Group]) -> bool:
+    """Whether another run is described, in one of the columns, in words that are not bad."""
+    cells = [row[name].value for name in names for group in groups for row in group.rows if name in row]
     return any(isinstance(cell, str) and not BAD_WORDS.search(cell.lower()) for cell in cells)
 
 
@@ -112,6 +123,8 @@ def _far_behind(name: str, amount: float, peers: list[float]) -> bool:
     if SCORE.search(name):
         scale = 100.0 if max(peers) > 1.0 else 1.0
         return max(peers) - amount >= FALL * scale or (amount == 0.0 and max(peers) > 0.0)
+    if GRADIENT.search(name):
+        return amount == 0.0 and max(peers) > 0.0
     if LOSS.search(name) is None:
         return False
     learnt = [peer for peer in peers if peer > 0.0]

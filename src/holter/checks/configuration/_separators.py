@@ -17,6 +17,9 @@ from holter.run import Run, Value
 SIZES = ("tiny", "mini", "small", "base", "medium", "large", "xlarge", "xl", "xxl", "huge")
 PARAMETERS = re.compile(r"(\d+(?:\.\d+)?)\s*([bm])\b", re.I)
 
+USUAL_RATE = 2e-5
+"""Up to here a rate that was given in the good run alone is a lowered one: defaults are 2e-5 and more."""
+
 SMALLER = re.compile(r"\b(?:lower|smaller|reduced|decreased|less|tenth|half)\b")
 """Words for a rate that was taken down."""
 
@@ -52,6 +55,8 @@ PLAIN: dict[str, dict[str, float]] = {
     "is_trainable": {"no_trainable_params": 6.0},
     "use_peft": {"low_precision_weights": 1.0},
     "fp16_full_eval": {"eval_only_nan": 6.5},
+    "mode": {"eval_only_nan": 4.0, "labels_all_masked": 2.5},
+    "split": {"eval_only_nan": 3.5, "labels_all_masked": 3.0},
     "master_weights": {"low_precision_weight_update": 6.5},
     "framework": {"framework_bug": 5.0},
     "engine": {"framework_bug": 5.0},
@@ -96,6 +101,7 @@ def _bits(name: str, bad: object, good: object, how: str, run: Run | None) -> di
     if name == "learning_rate":
         low, high = number(good), number(bad)
         rising = low is not None and high is not None and high > low
+        rising = rising or (low is not None and low <= USUAL_RATE and bad is None)
         rising = rising or (SMALLER.search(written(good).lower()) is not None and high is None)
         return {"lr_too_high": 6.5, "warmup_missing": 1.5} if rising else {"lr_too_low": 5.0, "lr_zero": 1.0}
     if name in ("warmup_steps", "warmup_ratio"):

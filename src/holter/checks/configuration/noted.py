@@ -15,7 +15,7 @@ NEAR = r"(?:[^.;]|\.\d){0,40}"
 """Within one clause: a few words between two that belong together."""
 
 FAR = r"(?:[^.;]|\.\d){0,60}"
-RATE = r"\b(?:learning[_ ]rate|lr)\b"
+RATE = r"\b(?:learning[_ ]rates?|lrs?)\b"
 PROCESS = r"\b(?:gpus?|ranks?|process(?:es)?|devices?|workers?|replicas?|nodes?|cards?)\b"
 HELD_OUT = r"\b(?:val|valid|validation|eval|evaluation|test|held[- ]out|dev)\w*"
 RISES = r"(?:ris\w+|rose|increas\w+|go(?:es|ing)? up|went up|grow\w*|climb\w*|jump\w*|spik\w+|higher)"
@@ -31,7 +31,8 @@ WORDS: tuple[tuple[str, dict[str, float]], ...] = (
         {"ddp_no_gradient_sync": 5.0},
     ),
     (
-        rf"\b(?:same|identical|duplicated?)\b (?:\w+ )?(?:batch\w*|samples?|data|examples?|rows|order)\b{NEAR}{PROCESS}"
+        rf"\b(?:same|identical|duplicated?)\b (?:\w+ )?(?:batch\w*|samples?|data|examples?|rows"
+        rf"|order)\b{NEAR}{PROCESS}"
         rf"|{PROCESS}{NEAR}\b(?:same|identical|duplicated?)\b (?:\w+ )?(?:batch\w*|samples?|data|examples?|rows)\b",
         {"ddp_duplicate_data": 5.0},
     ),
@@ -40,7 +41,8 @@ WORDS: tuple[tuple[str, dict[str, float]], ...] = (
         rf"|\b(?:resum|restart|reload)\w*{FAR}\bloss\b{NEAR}{RISES}"
         rf"|\b(?:resum|restart|reload)\w*{FAR}{RATE}{NEAR}(?:reset|start\w* over|initial|again)"
         rf"|{RATE}{NEAR}(?:reset|start\w* over|initial){NEAR}\b(?:resum|restart|reload)\w*"
-        r"|\boptimi[sz]er\b(?: state)?(?:[^.;]|\.\d){0,30}\b(?:anew|reset|not (?:saved|restored|loaded)|from scratch)",
+        r"|\boptimi[sz]er\b(?: state)?(?:[^.;]|\.\d){0,30}\b(?:anew|reset|not (?:saved|restored|loaded)"
+        r"|from scratch)",
         {"resume_state_lost": 5.0},
     ),
     (
@@ -60,7 +62,7 @@ WORDS: tuple[tuple[str, dict[str, float]], ...] = (
         {"lr_zero": 4.5},
     ),
     (
-        r"\b(?:lower|smaller|reduc\w+|decreas\w+|ten times lower)\b (?:the )?(?:learning[_ ]rate|lr)\b"
+        r"\b(?:lower|smaller|reduc\w+|decreas\w+|ten times lower)\b (?:the )?(?:learning[_ ]rates?|lrs?)\b"
         rf"{NEAR}\b(?:help|fix|solv|better|works?|stable|resolv|cure)"
         rf"|{RATE}{NEAR}\b(?:is|was|works?) (?:much )?(?:better|fine|stable)\b",
         {"lr_too_high": 5.0},
@@ -89,7 +91,8 @@ WORDS: tuple[tuple[str, dict[str, float]], ...] = (
     ),
     (
         rf"\b(?:new|added|special)\b (?:\w+ )?tokens?\b{NEAR}"
-        r"\b(?:never (?:generated|learn\w*)|not (?:learn|train|generat|updat)\w*)",
+        r"\b(?:never (?:generated|learn\w*|produced|emitted|predicted|output|used)|not (?:learn|train|generat"
+        r"|updat|produc)\w*)",
         {"new_tokens_frozen": 4.5},
     ),
     (
@@ -98,7 +101,8 @@ WORDS: tuple[tuple[str, dict[str, float]], ...] = (
         {"head_not_trained_or_saved": 4.5},
     ),
     (
-        rf"\bloss\b{NEAR}(?:scal\w+|proportional|grow\w*|multipl\w+|times|larger){NEAR}\baccumulat",
+        rf"\bloss\b{NEAR}\bnot (?:\w+ )?(?:divided|averaged|normali[sz]ed|scaled)\b"
+        rf"|\bloss\b{NEAR}(?:scal\w+|proportional|grow\w*|multipl\w+|times|larger){NEAR}\baccumulat",
         {"grad_accum_loss_scale": 5.0},
     ),
     (

@@ -51,6 +51,7 @@ class InstancesWithoutLabels(MessageCheck):
         phrase("could not find instruction key", labels_all_masked=6),
         phrase("this instance will be ignored in loss calculation", labels_all_masked=7),
         phrase("all labels in your dataset are -100", labels_all_masked=9),
+        phrase("most labels in your dataset are -100", labels_all_masked=8),
         phrase("all labels are -100", labels_all_masked=8),
         phrase("labels are all -100", labels_all_masked=8),
         phrase("all labels * masked", labels_all_masked=7),

@@ -22,6 +22,9 @@ RATIO = 1.5
 NATS = 0.5
 """End minus best. Below it the ratio of small losses is noise."""
 
+LATER_POINTS = 3
+"""Lines after the lowest that must all be twice as high and a nat above."""
+
 OUT_OF_NOISE = 3.0
 """Standard deviations of neighbouring points by which the end must lie above the best level."""
 
@@ -59,7 +62,9 @@ class LossDiverges(Check):
         rise = rise_to_the_end(loss)
         if rise is None or steps_restart(loss) or found.high >= 1000.0 * max(1.0, rise.from_level):
             return
-        if rise.ratio < RATIO or rise.amount < NATS or rise.amount < OUT_OF_NOISE * rise.noise:
+        if rise.ratio < RATIO or rise.amount < NATS:
+            return
+        if rise.amount < OUT_OF_NOISE * rise.noise and not _left_for_good(loss):
             return
         turn = _turn(loss, rise)
         yield self.finding(
@@ -76,6 +81,7 @@ class LossDiverges(Check):
 
     bad = [
         case("after a good start", series={"loss": [2.0, 1.6, 1.4, 3.3, 6.4, 5.5, 4.9, 4.9, 4.6]}),
+        case("in few lines", series={"loss": [14.0, 12.0, 4.0, 2.2, 1.5, 5.5, 7.2, 9.8]}),
         case("slowly", series={"loss": [2.0, 1.2, 1.0, 1.1, 1.4, 1.8, 2.2, 2.6, 2.9, 3.0]}),
     ]
     good = [
@@ -85,6 +91,15 @@ class LossDiverges(Check):
         case("a policy loss", series={"loss": [0.0, 0.1, 0.5, 1.0, 1.5, 2.0], "reward": [0.1] * 6}),
     ]
     not_enough = [case("five points", series={"loss": [1.0, 2.0, 3.0, 4.0, 5.0]})]
+
+
+def _left_for_good(loss: Series) -> bool:
+    """Whether every point after the lowest is far above it and its neighbour, which needs no estimate of noise."""
+    best = min(range(len(loss)), key=lambda index: loss[index])
+    after = list(loss)[best + 1 :]
+    if best == 0 or len(after) < LATER_POINTS:
+        return False
+    return min(after) > max(2.0 * loss[best], loss[best] + 2.0 * NATS, loss[best - 1])
 
 
 def _turn(loss: Series, rise: Rise) -> int:

@@ -36,7 +36,7 @@ _TORCHTUNE = re.compile(r"^\s*(?P<epoch>\d+)\|(?P<step>\d+)\|(?=[A-Za-z])")
 _BRACKETS = re.compile(r"^\s*(?:Iter|iter)\((?:train|val)\)\s*\[\s*(?P<step>\d+)/\s*(?P<total>\d+)\]")
 _PAIR = re.compile(
     rf"(?<![\w.])(?P<key>{_WORD}(?: {_WORD}){{0,5}})(?P<sep>\s*[:=]+\s*|\s+)[\[('\"]*"
-    rf"(?:tensor\()?(?P<bound>[<>~≈]?)(?P<number>{NUMBER})(?![\d.]|:\d)(?P<unit>%)?"
+    rf"(?:tensor\()?(?P<bound>[<>~≈]?)(?P<number>{NUMBER})(?!\d|\.\d|:\d)(?P<unit>%)?"
 )
 _OF_THE_RUN = re.compile(r"global|updates|optim|train", re.IGNORECASE)
 _ADJECTIVES = re.compile(r"^(?:the|average|avg\.?|mean|current|cur|batch|step|epoch|running)\s+", re.IGNORECASE)
