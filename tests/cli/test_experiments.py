@@ -112,7 +112,9 @@ def test_interrupted_search_keeps_its_trials_and_goes_on(engine):
     assert kept == 3
     rest = engine(Scripted())
     assert run(*words).exit_code == 1
-    assert len(list(Path("holter-trials").rglob("*.json"))) == kept + len(rest.trials)
+    assert len([p for p in Path("holter-trials").rglob("*.json") if p.name != "bisection.json"]) == kept + len(
+        rest.trials
+    )
 
 
 def folders(tmp_path, good, bad):
@@ -322,3 +324,16 @@ def test_help_says_what_it_does(name):
     assert name in COMMANDS
     text = run(name, "--help").stdout
     assert len(text.splitlines()) > 5
+
+
+def test_report_shows_the_search_and_diagnose_does_not_read_it(engine, runs, tmp_path):
+    engine(Scripted())
+    good, bad = runs
+    before = data_of(run("diagnose", bad, "--format", "json"))
+    run("bisect", good, bad, "--target", TARGET, *FAULT, *NOISE, "--symptom", "loss@1 > 20")
+    page = tmp_path / "page"
+    run("report", bad, "--format", "markdown", "-o", str(page))
+    text = page.read_text(encoding="utf-8")
+    assert "What carries the symptom" in text and "| BAD again |" in text
+    after = data_of(run("diagnose", bad, "--format", "json"))
+    assert {**after, "inputs": None} == {**before, "inputs": None}

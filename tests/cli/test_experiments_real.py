@@ -80,7 +80,7 @@ def test_interrupt_ends_every_process_and_keeps_the_trials(place):
     assert "the same command goes on" in rest
     _, alive = psutil.wait_procs(children, timeout=30)
     assert not alive
-    assert len(list(place.rglob("trials/*.json"))) == 2
+    assert len(list(place.rglob("*.json"))) == 2
 
 
 def wait_for_children(pid):

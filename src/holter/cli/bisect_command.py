@@ -47,8 +47,9 @@ def command(
     from dataclasses import asdict
 
     from holter.experiments.bisect import bisect
+    from holter.experiments.kept import keep
     from holter.experiments.targets import resolve
-    from holter.experiments.trial import TrialCache
+    from holter.experiments.trial import TRIALS, TrialCache
     from holter.reports.blocks import View
     from holter.reports.clean import clean
     from holter.reports.experiments import bisection
@@ -66,12 +67,13 @@ def command(
             steps=steps,
             jobs=jobs,
             time_limit=time_limit,
-            cache=TrialCache(right.folder / "trials"),
+            cache=TrialCache(right.folder / TRIALS),
             told=teller(expected),
         )
     except KeyboardInterrupt:
         click.echo("stopped; the trials so far are kept, and the same command goes on from here", err=True)
         sys.exit(130)
+    keep(found, right.folder)
     names = " and ".join(found.culprits)
     view = View(
         title="Holter bisection",

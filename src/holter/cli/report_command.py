@@ -27,6 +27,7 @@ def command(
     from holter.diagnosis import diagnose
     from holter.diagnosis.result import Verdict
     from holter.experiments.confirm import with_verdicts
+    from holter.experiments.kept import kept
     from holter.experiments.ledger import Ledger
     from holter.experiments.targets import ledger_folder
     from holter.readers import read
@@ -34,7 +35,8 @@ def command(
     from holter.reports.experiments import dossier
 
     run = read([run_path], settings=given(settings))
-    entries = Ledger(ledger_folder(str(run_path))).entries() if run_path.is_dir() else []
+    own = ledger_folder(str(run_path)) if run_path.is_dir() else None
+    entries = Ledger(own).entries() if own else []
     diagnosis = with_verdicts(diagnose(run), entries)
     sections = dossier(
         diagnosis,
@@ -43,6 +45,7 @@ def command(
         good=read([good]) if good else None,
         after=read([after]) if after else None,
         entries=entries,
+        search=kept(own) if own else None,
     )
     stream = io.StringIO()
     write(diagnosis, run, form, stream, sections=sections)

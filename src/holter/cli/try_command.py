@@ -48,7 +48,7 @@ def command(
     from holter.experiments.attempt import attempt
     from holter.experiments.ledger import VerdictWord
     from holter.experiments.targets import resolve
-    from holter.experiments.trial import TrialCache
+    from holter.experiments.trial import TRIALS, TrialCache
     from holter.reports.blocks import View
     from holter.reports.clean import clean
     from holter.reports.experiments import ledger
@@ -63,7 +63,7 @@ def command(
             steps=steps,
             why=why,
             time_limit=time_limit,
-            cache=TrialCache(tried.folder / "trials"),
+            cache=TrialCache(tried.folder / TRIALS),
             told=teller(3),
         )
     except KeyboardInterrupt:

@@ -23,7 +23,7 @@ from holter.experiments.confirm import with_verdicts
 from holter.experiments.ledger import Entry, Ledger, VerdictWord
 from holter.experiments.pool import LocalPool
 from holter.experiments.targets import Target
-from holter.experiments.trial import Trial, TrialCache, TrialOutcome, TrialResult
+from holter.experiments.trial import TRIALS, Trial, TrialCache, TrialOutcome, TrialResult
 from holter.experiments.verify import Verification, verify
 from holter.fixes import Plan, plan
 from holter.fixes.patch import BACKUP_SUFFIX
@@ -69,7 +69,7 @@ def tell(folder: Path, told: Callable[[str], None]) -> Iterator[Chapter]:
 class _Story:
     def __init__(self, folder: Path, told: Callable[[str], None]) -> None:
         self.folder, self.told, self.pool = folder, told, LocalPool(jobs=1)
-        self.cache = TrialCache(folder / "holter" / "trials")
+        self.cache = TrialCache(folder / "holter" / TRIALS)
         self.run: Run
         self.diagnosis: Diagnosis
         self.plan: Plan
@@ -168,7 +168,7 @@ class _Story:
     def _attempt(self, change: Mapping[str, object], expect: str, why: str, cause: str) -> Entry:
         target = Target(
             name="train:build",
-            settings={"world_size": PROCESSES, "output_dir": str(self.folder.resolve() / "holter" / "replays")},
+            settings={"world_size": PROCESSES, "output_dir": str(self.folder.resolve() / "holter" / TRIALS / "output")},
             shown=SCRIPT,
             folder=self.folder / "holter",
         )

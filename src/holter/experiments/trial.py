@@ -18,6 +18,8 @@ DEFAULT_TIME_LIMIT = 600.0
 """Seconds after which a trial counts as hung: ten times what a trial of the small recipes takes."""
 
 
+TRIALS = "holter-trials"
+"""Folder of finished trials; readers pass it over, since what a trial ran with is no evidence about the run."""
 CRASHED = "crashed"
 """The fact, 1 or 0, that a prediction about a refusal refers to: ``crashed == 1``."""
 

@@ -180,6 +180,7 @@ def dossier(
     good: Run | None = None,
     after: Run | None = None,
     entries: Sequence[Entry] = (),
+    search: Bisection | None = None,
 ) -> list[Section]:
     """Everything beside the diagnosis itself: differences, ledger, patch, verification, as far as there is any.
 
@@ -190,10 +191,13 @@ def dossier(
         good: a run that works.
         after: the run with the fix.
         entries: of the ledger.
+        search: the last bisection over the run.
     """
     sections: list[Section] = []
     if good is not None:
         sections += comparison(compare(good, run, symptom=worst_finding(run)))
+    if search is not None:
+        sections += bisection(search)
     if entries:
         sections.append(ledger(entries))
     fix = diagnosis.causes[0].fix if diagnosis.causes else None
