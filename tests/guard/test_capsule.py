@@ -15,7 +15,6 @@ from holter.errors import ConfigError, ReadError, TrainingStopped
 from holter.guard.capsule import load
 from holter.guard.rebuild import build, replay_capsule
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated")  # peft asks for it
 
 
