@@ -14,7 +14,7 @@ from holter.run import Run, Series
 TRAIN_LOSSES = ("loss", "train_loss", "training_loss")
 EVAL_LOSSES = ("eval_loss", "val_loss", "validation_loss", "valid_loss")
 GRADIENTS = ("grad_norm",)
-INSIDE = re.compile(r"hidden_states?|logits|outputs?|activations?|scores|loss$|grad")
+INSIDE = re.compile(r"hidden_states?|logits|outputs?|activations?|scores|loss$|grad|^weights?$|^param\w*$|predictions?")
 QUOTED = 160
 """Characters of a line that are shown: two lines of a terminal."""
 

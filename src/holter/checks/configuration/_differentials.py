@@ -253,7 +253,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     _symptom(
         "too good to be true",
-        rf"\b(?:suspicious\w*|unrealistic\w*|too) (?:low|good|small|high accuracy|perfect)\b|\bperfect (?:score"
+        rf"\b(?:suspicious\w*|unrealistic\w*|too) (?:low|good|small|high accuracy|perfect)\b|\b(?:suspicious\w*"
+        rf"|unrealistic\w*) high\b|\bperfect (?:score"
         rf"|accuracy|validation|test)"
         rf"|\b(?:near|almost|close to) (?:zero|0)\b{NEAR}\b(?:first|start|begin|few|early)"
         rf"|\bloss\b{NEAR}\b(?:very|extremely|unusually) (?:low|small)",
@@ -281,6 +282,51 @@ SYMPTOMS: tuple[Symptom, ...] = (
         rf"|\bno speed-?up\b",
         ddp_duplicate_data=4.5,
         scheduler_step_mismatch=1.0,
+    ),
+    _symptom(
+        "first loss is that of guessing",
+        r"\bloss (?:starts?|begins?|is|was) (?:at |near |around |about |already )*1[0-2](?:\.\d+)?\b",
+        weights_loaded_wrong=4.0,
+        label_shift_error=1.5,
+        tokenizer_fast_slow_mismatch=1.0,
+        template_mismatch=0.5,
+    ),
+    _symptom(
+        "reward collapses",
+        rf"\brewards?\b{NEAR}(?:\b(?:collaps\w*|drop\w*|fall\w*|crash\w*|decreas\w*|declin\w*|goes? down|zero)\b"
+        rf"|{FLAT})",
+        lr_too_high=2.5,
+        zero_advantage=2.0,
+        loss_formula_instability=0.5,
+        template_mismatch=0.5,
+    ),
+    _symptom(
+        "evaluation loss is nan",
+        rf"{HELD_OUT}loss{NEAR}\bnan\b|\bnan\b{NEAR}\b(?:during|in|at|on) (?:eval|valid|test)",
+        eval_only_nan=3.0,
+        labels_all_masked=3.0,
+        fp16_overflow=0.5,
+    ),
+    _symptom(
+        "loss is nan now and then",
+        r"\bnan\b(?: \w+){0,4} (?:some|few|certain|random|occasional\w*|sometimes|single) ?(?:batch\w*|steps?"
+        r"|rows|samples|examples)?"
+        r"|\b(?:some|certain|occasional\w*|sometimes|single|few)\b(?: \w+){0,4} nan\b",
+        labels_all_masked=3.5,
+        bad_batch=1.5,
+        fp16_overflow=0.5,
+        fully_masked_attention_nan=1.0,
+    ),
+    _symptom(
+        "nan after an update",
+        r"\bnan\b(?: \w+){0,3} (?:after|from|at|in|on|since) (?:the |a |an |one |its )?(?:first |one |single "
+        r"|second )?"
+        r"(?:update|optimi[sz]er step|step|iteration|batch)\b|\b(?:weights?|parameters?)\b(?: \w+){0,3} nan\b",
+        low_precision_weights=2.0,
+        optimizer_eps_underflow=1.5,
+        fp16_overflow=1.0,
+        lr_too_high=1.0,
+        labels_all_masked=0.5,
     ),
     _symptom(
         "nothing logged",

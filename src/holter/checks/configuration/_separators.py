@@ -31,6 +31,11 @@ PACKAGES = re.compile(
 PLAIN: dict[str, dict[str, float]] = {
     "attn_implementation": {"attention_kernel_bug": 7.0},
     "flash_attention": {"attention_kernel_bug": 6.5},
+    "attention": {"attention_kernel_bug": 6.5},
+    "attn": {"attention_kernel_bug": 6.5},
+    "attention_backend": {"attention_kernel_bug": 6.5},
+    "kernel": {"attention_kernel_bug": 6.0},
+    "backend": {"attention_kernel_bug": 3.0, "framework_bug": 3.5},
     "seed": {"seed_instability": 6.5},
     "data_seed": {"seed_instability": 5.0},
     "padding_side": {"padding_side": 6.0, "fully_masked_attention_nan": 3.0},

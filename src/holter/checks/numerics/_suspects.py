@@ -94,6 +94,8 @@ def starts_broken(run: Run) -> bool:
     """Whether the very first value of the training loss is not finite, or 0.0 with a gradient that is not finite."""
     for name in TRAIN_LOSSES:
         series = run.series.get(name)
+        if series is not None and len(series) == 1 and series.step(0) is None and series.epoch(0) is None:
+            return False
         if series is not None and len(series):
             norms = run.series.get("grad_norm")
             hidden = series[0] == 0.0 and norms is not None and len(norms) > 0 and not math.isfinite(norms[0])

@@ -1,0 +1,178 @@
+"""CFG019 worse-after-event."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.configuration._outcomes import LOSS, SCORE
+from holter.checks.look import adapters_on, written
+from holter.checks.symptoms import number
+from holter.finding import Clue, Evidence, Finding, Severity
+from holter.run import Run, Value
+from holter.stages import Stage
+
+LOSS_RATIO = 1.3
+"""Loss after over loss before; with `LOSS_NATS`."""
+
+LOSS_NATS = 0.2
+SHARE = 0.1
+"""Fall of a score between 0 and 1 (a tenth of a percentage scale): far beyond the noise of one evaluation."""
+
+SIDE = re.compile(r"(?:^|[ _-])(before|after|pre|post)(?:$|[ _-])")
+RESUMED = re.compile(r"resum|restart|continu|checkpoint")
+LOADED = re.compile(r"re-?load|load|sav|merg|export|convert|restor")
+TRAINED = re.compile(r"train|tun|fit")
+"""``after training`` is before whatever else is in the table."""
+
+WHENS = (
+    "when",
+    "stage",
+    "phase",
+    "time",
+    "point",
+    "moment",
+    "at",
+    "state",
+    "model",
+    "setup",
+    "run",
+    "condition",
+    "name",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One number with what it was read before or after.
+
+    Attributes:
+        what: the quantity.
+        side: ``before`` or ``after``.
+        event: the other words of the name, in lower case.
+        value: the number.
+        evidence: where it stands.
+    """
+
+    what: str
+    side: str
+    event: str
+    value: float
+    evidence: Evidence
+
+
+class WorseAfterEvent(Check):
+    """What it looks for
+        The same loss or score written down before and after something (resuming, saving and loading, merging), and
+        worse after it.
+
+    Why it hurts
+        What happened in between lost something: weights, a head, or the state of the optimizer.
+
+    How to fix it
+        Compare the names and sums of all tensors before and after. After resuming, compare the learning rate too.
+
+    When to ignore it
+        When the data differ between the two readings.
+
+    Threshold
+        A loss larger by `LOSS_RATIO` and `LOSS_NATS`, or a score lower by `SHARE`.
+
+    Sources
+        The difference of two measurements of one model.
+    """
+
+    code = "CFG019"
+    name = "worse-after-event"
+    title = "The result is worse after an event"
+    severity = Severity.ERROR
+    stage = Stage.LOG
+    needs = Needs(any_of=(("facts",), ("variants",)))
+    bad = (
+        case("resumed", facts={"loss_before_resume": 1.2, "loss_after_resume": 2.3}),
+        case(
+            "loaded", variants=[{"when": "before saving", "accuracy": 0.9}, {"when": "after loading", "accuracy": 0.5}]
+        ),
+    )
+    good = (
+        case("trained", variants=[{"when": "before training", "loss": 3.0}, {"when": "after training", "loss": 1.0}]),
+        case("the same", facts={"loss_before_resume": 1.2, "loss_after_resume": 1.21}),
+        case("better", facts={"accuracy_before_training": 0.4, "accuracy_after_training": 0.9}),
+    )
+    not_enough = (case("a log", series={"loss": [2.0, 1.5]}),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """One finding for the first pair."""
+        readings = [*_from_facts(run), *_from_rows(run)]
+        for before in (r for r in readings if r.side == "before"):
+            for after in (r for r in readings if r.side == "after" and r.what == before.what):
+                if _worse(before, after):
+                    yield self.finding(
+                        f"{before.what} goes from {before.value:g} to {after.value:g} after {after.event or 'it'}",
+                        evidence=[before.evidence, after.evidence],
+                        clues=_clues(run, f"{before.event} {after.event}"),
+                    )
+                    return
+
+
+def _from_facts(run: Run) -> Iterator[Reading]:
+    for name, values in run.facts.items():
+        match = SIDE.search(name.lower())
+        if match is not None:
+            what = next(
+                (part for part in re.split(r"[ _-]", name.lower()) if LOSS.search(part) or SCORE.search(part)), ""
+            )
+            yield from _reading(what, name.lower(), match[1], name, values[0])
+
+
+def _from_rows(run: Run) -> Iterator[Reading]:
+    for row in run.variants:
+        when = next((written(row[name].value).lower() for name in WHENS if name in row and _side(row[name])), "")
+        match = SIDE.search(when)
+        if match is None:
+            continue
+        for name, value in row.items():
+            if LOSS.search(name) or SCORE.search(name):
+                side = "before" if TRAINED.search(when) and not LOADED.search(when) else match[1]
+                yield from _reading(name, when, side, f"{when}: {name}", value)
+
+
+def _side(value: Value) -> bool:
+    return isinstance(value.value, str) and SIDE.search(value.value.lower()) is not None
+
+
+def _reading(what: str, words: str, side: str, shown: str, value: Value) -> Iterator[Reading]:
+    found = number(value.value)
+    if what and found is not None and math.isfinite(found):
+        event = " ".join(word for word in re.split(r"[ _-]", SIDE.sub(" ", words)) if word and word != what)
+        yield Reading(
+            what=what,
+            side={"pre": "before", "post": "after"}.get(side, side),
+            event=event,
+            value=found,
+            evidence=Evidence(text=f"{shown} is {found:g}", source=value.source, value=found),
+        )
+
+
+def _worse(before: Reading, after: Reading) -> bool:
+    if LOSS.search(before.what):
+        return after.value >= LOSS_RATIO * before.value and after.value - before.value >= LOSS_NATS
+    scale = 100.0 if max(before.value, after.value) > 1.0 else 1.0
+    return before.value - after.value >= SHARE * scale
+
+
+def _clues(run: Run, event: str) -> Iterator[Clue]:
+    if RESUMED.search(event):
+        why = "the result is worse after the run was taken up again"
+        yield from clues(why, resume_state_lost=5.0, weights_loaded_wrong=1.5, head_not_trained_or_saved=1.0)
+    elif LOADED.search(event):
+        more = 1.0 if adapters_on(run) is not None else 0.0
+        why = "the result is worse after saving and loading"
+        yield from clues(
+            why, head_not_trained_or_saved=4.0 + more, weights_loaded_wrong=4.0, embeddings_not_resized=0.5
+        )
+    else:
+        yield from clues("the result is worse after the event", lr_too_high=1.5, framework_bug=0.5)

@@ -1,0 +1,106 @@
+"""EVL007 train-eval-gap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.context import has_plain_loss
+from holter.checks.evaluation._written import reported
+from holter.finding import Evidence, Finding, Severity
+from holter.run import Run
+from holter.stages import Stage
+
+RATIO = 3.0
+"""Reported evaluation loss over training loss. Dropout and averaging over the run make the second the larger one."""
+
+NATS = 0.5
+"""And the difference; a ratio of small losses is nothing."""
+
+SHARE = 0.2
+"""Difference of two scores between 0 and 1: far beyond the error of a test set of a hundred rows."""
+
+TRAINED = ("train_loss", "loss")
+HELD_OUT = ("eval_loss", "val_loss", "valid_loss", "validation_loss", "test_loss")
+TRAINED_SCORES = ("train_accuracy", "train_acc", "train_f1", "training_accuracy")
+HELD_OUT_SCORES = tuple(
+    prefix + name
+    for prefix in ("eval_", "val_", "valid_", "validation_", "test_")
+    for name in ("accuracy", "acc", "f1")
+)
+
+
+class TrainEvalGap(Check):
+    """What it looks for
+        Results at the end of a run that were written down for training and for held-out rows, and that lie far apart.
+
+    Why it hurts
+        What was learnt does not carry over. Mostly the rows were learnt by heart; else evaluation prepares the rows in
+        another way than training does.
+
+    How to fix it
+        Evaluate some rows of the training set with the code of the evaluation: if they are as bad, it is that code.
+        Otherwise train fewer epochs, and keep the best checkpoint.
+
+    When to ignore it
+        When the two sets are of different kinds on purpose.
+
+    Threshold
+        `RATIO` with `NATS` for losses, `SHARE` for scores.
+
+    Sources
+        Goodfellow et al. 2016, section 5.2.
+    """
+
+    code = "EVL007"
+    name = "train-eval-gap"
+    title = "Reported results of training and evaluation lie far apart"
+    severity = Severity.WARNING
+    stage = Stage.EVAL
+    needs = Needs(any_of=tuple((name,) for name in (*HELD_OUT, *HELD_OUT_SCORES)))
+    bad = (
+        case("losses", facts={"train_loss": 0.02, "eval_loss": 1.4}),
+        case("scores", facts={"train_accuracy": 0.99, "test_accuracy": 0.62}),
+        case("in per cent", facts={"train_accuracy": 99.1, "val_accuracy": 70.0}),
+    )
+    good = (
+        case("ordinary", facts={"train_loss": 0.21, "eval_loss": 0.34}),
+        case("the other way", facts={"train_loss": 1.9, "eval_loss": 0.4}),
+        case("scores alike", facts={"train_accuracy": 0.95, "test_accuracy": 0.91}),
+        case("a course is judged by its shape", series={"loss": [1.0, 0.5, 0.2, 0.1, 0.02], "eval_loss": [1.4]}),
+    )
+    not_enough = (case("training only", facts={"train_loss": 0.02}),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """Losses first, then scores."""
+        pair = next(_pairs(run), None)
+        if pair is None:
+            return
+        yield self.finding(
+            f"{pair[0].text} and {pair[1].text}",
+            evidence=pair,
+            clues=clues(
+                "what was learnt does not carry over to the held-out rows",
+                overfitting=4.0,
+                head_not_trained_or_saved=0.5,
+                template_mismatch=0.5,
+                metric_decoding=0.5,
+                lr_too_high=0.5,
+                weights_loaded_wrong=0.5,
+            ),
+        )
+
+
+def _pairs(run: Run) -> Iterator[tuple[Evidence, Evidence]]:
+    trained, held_out = reported(run, *TRAINED), reported(run, *HELD_OUT)
+    if trained is not None and held_out is not None and has_plain_loss(run) and _apart(trained.value, held_out.value):
+        yield trained, held_out
+    trained, held_out = reported(run, *TRAINED_SCORES), reported(run, *HELD_OUT_SCORES)
+    if trained is not None and held_out is not None:
+        scale = 100.0 if max(trained.value, held_out.value) > 1.0 else 1.0
+        if trained.value - held_out.value >= SHARE * scale:
+            yield trained, held_out
+
+
+def _apart(trained: float, held_out: float) -> bool:
+    return trained > 0.0 and held_out >= RATIO * trained and held_out - trained >= NATS
