@@ -12,7 +12,7 @@ from holter.recipes.precision import Precision
 from holter.recipes.settings import Settings
 
 OWN = frozenset({"mixed_precision", "checkpoint_dir", "other", "warmup_steps", "warmup_ratio"})
-OWN |= {"deepspeed", "report_to", "gradient_checkpointing"}
+OWN |= {"guard", "deepspeed", "report_to", "gradient_checkpointing"}
 """Settings that are put into other words below."""
 GENERATION = frozenset({"predict_with_generate", "generation_max_length", "generation_num_beams"})
 ZERO2 = "zero2"

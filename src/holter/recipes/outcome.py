@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holter.errors import ConfigError
+from holter.guard import Guard
 from holter.recipes import checkpoints, memory
 from holter.recipes.assembly import Outcome
 from holter.recipes.metrics import ClassMetrics, TranslationMetrics
@@ -46,6 +47,8 @@ def carry_out(recipe: Recipe, resume: bool) -> Outcome:
         metrics: dict[str, float] = {}
         lines.append(f"{start.name} is the last step already; its evaluation is repeated")
     else:
+        if recipe.config.training.guard:
+            trainer.add_callback(Guard(folder=recipe.output_dir / "holter"))
         try:
             trained = trainer.train(resume_from_checkpoint=str(start) if start else None)
         finally:

@@ -100,12 +100,14 @@ class TrainingSettings:
     Attributes:
         mixed_precision: ``auto`` chooses by hardware and model family; or ``no``, ``bf16``, ``fp16``.
         checkpoint_dir: where checkpoints go; empty for ``output_dir``.
+        guard: let `holter.Guard` watch the training (of `Recipe.train` and ``holter train``; a bare Trainer has none).
         warmup_ratio: share of all steps; exclusive with ``warmup_steps``.
         other: further arguments of the installed TrainingArguments.
     """
 
     output_dir: str = ""
     checkpoint_dir: str = ""
+    guard: bool = True
     per_device_train_batch_size: int = 8
     per_device_eval_batch_size: int = 16
     gradient_accumulation_steps: int = 1
