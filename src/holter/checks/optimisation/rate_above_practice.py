@@ -48,6 +48,15 @@ DECODER = Practice(
     kind="full fine-tuning of language models", upper=5e-5, source="Touvron et al. 2023, section 3 (2e-5)"
 )
 
+ANY_ADAM = Practice(kind="any network with Adam", upper=1e-2, source="Kingma and Ba 2015, section 2.1")
+"""Adam moves each weight by about the rate; trained weights are about 0.02."""
+
+ABSURD = 10.0
+"""Times `ANY_ADAM`: one step then changes a weight by several times its size."""
+
+TUNED_INPUT = re.compile(r"prompt|prefix|p[-_]?tuning|ia3")
+"""Adapters of a few vectors, which are trained at rates of 0.03 to 0.3."""
+
 LARGE = re.compile(r"large|xxl|xlarge|[-_]xl\b")
 ENCODERS = re.compile(r"bert|electra|deberta|xlm|roberta|albert|ernie|xlnet|mpnet")
 SEQ2SEQS = re.compile(r"t5|bart|pegasus|marian|nllb|m2m|whisper")
@@ -113,12 +122,14 @@ class LearningRateAbovePractice(Check):
             evidence = [point(series, peak_index(series) or 0)]
         if times <= SCALE_OF_RATE:
             return
-        still = _stands_still(run)
+        still, absurd = _stands_still(run), practice is ANY_ADAM and times >= ABSURD
         yield self.finding(
             f"A learning rate of {value:g} is {times:.3g} times the upper end for {practice.kind} ({practice.upper:g})",
             evidence=[*evidence, *still],
-            clues=clues(f"published rates: {practice.source}", lr_too_high=5.0 if still else 2.5, lr_too_low=-3),
-            severity=Severity.WARNING if still else Severity.NOTE,
+            clues=clues(
+                f"published rates: {practice.source}", lr_too_high=5.0 if still or absurd else 2.5, lr_too_low=-3
+            ),
+            severity=Severity.WARNING if still or absurd else Severity.NOTE,
         )
 
     bad = [
@@ -129,6 +140,7 @@ class LearningRateAbovePractice(Check):
             series={"loss": [3.9, 3.88, 3.89, 3.87]},
             steps=[500, 1000, 1500, 2000],
         ),
+        case("larger than any weight", config={"optim": "adamw_torch", "learning_rate": 2.0}),
         case("a large encoder", config={"model_name_or_path": "roberta-large", "learning_rate": 1e-4}),
         case("a steep adapter", config={"adapters": "lora", "learning_rate": 3e-3, "r": 1, "lora_alpha": 16}),
     ]
@@ -136,6 +148,7 @@ class LearningRateAbovePractice(Check):
         case("a base encoder", config={"model_name_or_path": "bert-base-cased", "learning_rate": 5e-5}),
         case("LoRA at 2e-4", config={"adapters": "lora", "learning_rate": 2e-4, "r": 8, "lora_alpha": 16}),
         case("twice the upper end", config={"model_name_or_path": "roberta-large", "learning_rate": 6e-5}),
+        case("a prompt", config={"optim": "adamw_torch", "peft_type": "PROMPT_TUNING", "learning_rate": 0.3}),
         case("an unknown model", config={"model_name_or_path": "own", "learning_rate": 0.1}),
     ]
     not_enough = [case("no rate", config={"model_name_or_path": "roberta-large"})]
@@ -173,7 +186,9 @@ def practice_of(run: Run) -> Practice | None:
         and "pretrain" not in task_words(run).replace("-", "")
     ):
         return DECODER
-    return None
+    tuned = f"{written(plain(run, 'adapters'))} {written(plain(run, 'peft_type'))} {task_words(run)}".lower()
+    adam = "adam" in written(plain(run, "optim")).lower()
+    return ANY_ADAM if adam and not TUNED_INPUT.search(tuned) else None
 
 
 def _adapter_scale(run: Run) -> float:
