@@ -12,6 +12,10 @@ from holter.preflight import check  # noqa: E402
 from .test_measure import PAD, SIZES, Rows, classifier, collate, trainer_of  # noqa: E402
 
 EOS = 4
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),  # what PEFT asks
+    pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad:UserWarning"),  # the planted fault itself
+]
 
 
 def words():

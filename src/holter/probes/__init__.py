@@ -63,7 +63,11 @@ def measure(built: Any) -> Run:
                 run.gaps.append(_gap(name, f"it lacks {lack}", "Nothing, if that is no part of your set-up."))
             except Exception as error:
                 run.gaps.append(
-                    _gap(name, f"{type(error).__name__}: {error}", "The other probes ran; if the model itself works, please report it.")
+                    _gap(
+                        name,
+                        f"{type(error).__name__}: {error}",
+                        "The other probes ran; if the model itself works, please report it.",
+                    )
                 )
     return run
 
@@ -78,7 +82,7 @@ def _first_batches(subject: Subject) -> tuple[list[dict[str, Any]], Gap | None]:
     try:
         if loader is None and subject.trainer is not None and subject.train_dataset is not None:
             loader = subject.trainer.get_train_dataloader()
-        return [_on_cpu(batch) for batch in islice(loader or (), BATCHES)], None
+        return [_on_cpu(batch) for batch in islice(() if loader is None else loader, BATCHES)], None
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
         return [], _gap("batches", why, "The loader itself fails; run it alone to see where.")
@@ -87,7 +91,9 @@ def _first_batches(subject: Subject) -> tuple[list[dict[str, Any]], Gap | None]:
             accelerator._dataloaders = prepared
 
 
-def _on_cpu(batch: Mapping[str, Any]) -> dict[str, Any]:
+def _on_cpu(batch: Any) -> dict[str, Any]:
+    if not isinstance(batch, Mapping):
+        raise TypeError(f"a batch is a {type(batch).__name__}, not a mapping of names to tensors")
     return {name: value.cpu() if hasattr(value, "cpu") else value for name, value in batch.items()}
 
 

@@ -69,14 +69,17 @@ def _text(subject: Subject, batch: dict[str, Any], notebook: Notebook) -> None:
     """One row decoded, with the supervised part between `MARKS` where labels are per token."""
     if subject.tokenizer is None:
         return
-    ids, labels = batch["input_ids"][0].tolist(), batch.get("labels")
+    kept = _kept(batch)
+    ids, labels = batch["input_ids"][0][kept].tolist(), batch.get("labels")
     decode = subject.tokenizer.decode
     if labels is None or labels.ndim != 2:
         target = "" if labels is None else f" -> label {labels[0].tolist()}"
         notebook.fact("batch.row", f"{decode(ids)[:LONGEST_TEXT]}{target}")
         return
-    supervised = labels[0].tolist()
-    if getattr(getattr(subject.core, "config", None), "is_encoder_decoder", False) or len(supervised) != len(ids):
+    of_source = bool(getattr(getattr(subject.core, "config", None), "is_encoder_decoder", False))
+    same = labels.shape == batch["input_ids"].shape and not of_source
+    supervised = labels[0][kept].tolist() if same else labels[0].tolist()
+    if not same:
         target = decode([label for label in supervised if label != IGNORE_INDEX])
         notebook.fact("batch.row", f"{decode(ids)[:LONGEST_TEXT]} -> {_marked(target[:LONGEST_TEXT])}")
         return
@@ -89,3 +92,9 @@ def _text(subject: Subject, batch: dict[str, Any], notebook: Notebook) -> None:
 
 def _marked(text: str) -> str:
     return f"{MARKS[0]}{text}{MARKS[1]}"
+
+
+def _kept(batch: dict[str, Any]) -> Any:
+    """Which positions of the first row are no padding."""
+    ids, mask = batch["input_ids"][0], batch.get("attention_mask")
+    return (ids == ids) if mask is None or mask.shape != batch["input_ids"].shape else mask[0].bool()

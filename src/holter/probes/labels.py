@@ -57,7 +57,8 @@ def _padding(subject: Subject, batch: dict[str, Any]) -> int:
 def _ends(subject: Subject, found: list[Any], notebook: Notebook) -> None:
     """Rows in which the end token is among the counted labels: without it nobody learns to stop."""
     eos = getattr(subject.tokenizer, "eos_token_id", None)
-    if not isinstance(eos, int):
+    generates = getattr(subject.core, "can_generate", None)
+    if not isinstance(eos, int) or generates is None or not generates():
         return
     notebook.fact("batch.labels.rows_with_end", int(sum((labels == eos).any(1).sum() for labels in found)))
     inputs = [batch.get("input_ids") for batch in notebook.batches]

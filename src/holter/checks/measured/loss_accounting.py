@@ -16,6 +16,11 @@ MOST_ROUNDING = 0.02
 WEIGHTINGS = ("mean of micro-batch means", "mean of per-process means", "mean over all targets")
 """Ways to weigh batches of unequal label counts against each other: a choice, no fault."""
 
+UNSHIFTED = "(L-1)/L"
+SMALL = 0.05
+"""Largest difference from 1 at which a causal loss divided by L labels, of which L-1 are predicted, is a note: it acts
+like a learning rate that is smaller by 1/L, alike at every step, and no one tunes a rate to 5 %."""
+
 _RATIOS = {"loss": "reported loss", "grad": "applied gradient norm", "eval": "reported eval_loss"}
 
 
@@ -33,7 +38,8 @@ class LossAccountingOff(Check):
 
     When to ignore it: never where a factor is named; a compute_loss of your own that sums on purpose gives one too.
 
-    Threshold: the tolerance that the accounting states with its reason, `MOST_ROUNDING` where it states none.
+    Threshold: the tolerance that the accounting states with its reason, `MOST_ROUNDING` where it states none. A factor
+    (L-1)/L alone is a note up to `SMALL`.
 
     Sources: `holter.accounting`.
     """
@@ -58,10 +64,16 @@ class LossAccountingOff(Check):
         yield self.finding(
             f"The {_RATIOS[what]} is {ratio:.4g} times the recomputed one ({named})",
             evidence=[self._evidence(run, name, value) for name, value in off],
-            clues=[Clue(cause=label, bits=9.0 if by_accumulation else 3.0, why="the factor was measured")],
+            clues=[
+                Clue(
+                    cause=label,
+                    bits=9.0 if by_accumulation else 1.0 if set(terms) == {UNSHIFTED} else 3.0,
+                    why="the factor was measured",
+                )
+            ],
             step=0,
             stage=Stage.EVAL if what == "eval" else Stage.BACKWARD if what == "grad" else Stage.LOSS,
-            severity=Severity.ERROR if what != "eval" else Severity.WARNING,
+            severity=_severity(what, ratio, terms),
             fix=_FIX if by_accumulation and what != "eval" else None,
             basis=Basis.MEASURED,
         )
@@ -77,6 +89,12 @@ _FIX = Fix(
     summary="set trainer.model_accepts_loss_kwargs = False after building the Trainer",
     changes=(Change(key="model_accepts_loss_kwargs", new=False),),
 )
+
+
+def _severity(what: str, ratio: float, terms: list[str]) -> Severity:
+    if set(terms) == {UNSHIFTED}:
+        return Severity.NOTE if abs(ratio - 1) <= SMALL else Severity.WARNING
+    return Severity.ERROR if what != "eval" else Severity.WARNING
 
 
 def _off(run: Run, what: str) -> float | None:
