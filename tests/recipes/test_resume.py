@@ -183,23 +183,24 @@ def test_sigkill_then_resume(step, tiny, tmp_path):
     command = [sys.executable, "-m", "holter", "train", "account-tax"]
     command += [item for word in words for item in ("--set", word)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    whole = [*command, "--output", str(tmp_path / "whole")]
-    subprocess.run(whole, env=environment, check=True, capture_output=True, timeout=300)
+    run([*command, "--output", str(tmp_path / "whole")], environment)
     killed = [*command, "--output", str(tmp_path / "killed")]
     process = subprocess.Popen(killed, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for_step(tmp_path / "killed" / "metrics.jsonl", step, process)
     process.kill()
     process.wait()
-    if not checkpoints.checkpoints(tmp_path / "killed"):
-        again = subprocess.run(
-            [*killed, "--resume"], env=environment, capture_output=True, text=True, timeout=300, check=False
-        )
-        assert again.returncode == 2
-        assert "there is no checkpoint" in again.stderr
-        subprocess.run(killed, env=environment, check=True, capture_output=True, timeout=300)
+    if checkpoints.checkpoints(tmp_path / "killed"):
+        run([*killed, "--resume"], environment)
     else:
-        subprocess.run([*killed, "--resume"], env=environment, check=True, capture_output=True, timeout=300)
+        assert "there is no checkpoint" in run([*killed, "--resume"], environment, code=2)
+        run(killed, environment)
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+
+
+def run(command, environment, code=0):
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == code, done.stderr[-3000:]
+    return done.stderr
 
 
 def wait_for_step(path, step, process):
