@@ -118,3 +118,12 @@ def test_hand_written_loops_are_read_from_the_source(good, bad):
     comparison = compare(make_run(files={"a.py": good}), make_run(files={"b.py": bad}))
     loops = [d for d in comparison.differences if d.setting.startswith("training_step.")]
     assert loops and {d.phase for d in loops} == {"framework and loop"}
+
+
+def test_every_setting_of_a_recipe_has_a_place_among_the_factors():
+    from holter.experiments.factors import FACTORS
+    from holter.recipes import config
+
+    own = {"recipe", "profile", "guard"}
+    names = {n for recipe in config.RECIPES for p in config.PROFILES for n in config.flat(config.load(recipe, p))}
+    assert names - own <= FACTORS.keys()

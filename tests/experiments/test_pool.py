@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from holter.experiments.pool import LocalPool
-from holter.experiments.trial import Trial, TrialCache, TrialOutcome
+from holter.experiments.trial import Trial, TrialCache, TrialOutcome, TrialResult
 
 PATH = (str(Path(__file__).parent),)
 
@@ -92,3 +92,20 @@ def test_cache_gives_back_what_was_stored(results, tmp_path):
     assert cache.load(trial(steps=3)) is None
     (tmp_path / f"{trial().key}.json").write_text('{"cut')
     assert cache.load(trial()) is None
+
+
+def test_a_trial_of_edited_code_is_another_trial(results, tmp_path):
+    (tmp_path / "mine.py").write_text("def build(overrides): ...\n")
+    asked = Trial(target="mine:build", path=(str(tmp_path),))
+    cache = TrialCache(tmp_path / "kept")
+    cache.store(asked, results["plain"])
+    assert cache.load(asked) == results["plain"]
+    (tmp_path / "helper.py").write_text("SIZE = 2\n")
+    assert cache.load(asked) is None
+
+
+def test_a_trial_that_failed_is_run_again(tmp_path):
+    cache = TrialCache(tmp_path)
+    for outcome in (TrialOutcome.CRASHED, TrialOutcome.TIMED_OUT):
+        cache.store(trial(), TrialResult(outcome=outcome, error="boom"))
+        assert cache.load(trial()) is None

@@ -58,8 +58,9 @@ class Trial:
 
     @property
     def key(self) -> str:
-        """Name of the trial in the cache: the same for the same set-up under the same library versions."""
-        asked = {**asdict(self), "time_limit": None, "path": None, "versions": _versions()}
+        """Name of the trial in the cache: the same for the same set-up, code and library versions."""
+        code = _code(self.target, self.path)
+        asked = {**asdict(self), "time_limit": None, "path": None, "versions": _versions(), "code": code}
         return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:20]
 
 
@@ -126,11 +127,15 @@ class TrialCache:
         self.folder = folder
 
     def load(self, trial: Trial) -> TrialResult | None:
-        """The result of an earlier run of the same trial, None when there is none that can be read."""
+        """The result of an earlier run of the same trial that finished, None when there is none that can be read.
+
+        One that crashed or hung is run again: what made it do so may have been mended.
+        """
         try:
-            return TrialResult.from_json(json.loads((self.folder / f"{trial.key}.json").read_text())["result"])
+            found = TrialResult.from_json(json.loads((self.folder / f"{trial.key}.json").read_text())["result"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
+        return found if found.outcome is TrialOutcome.FINISHED else None
 
     def store(self, trial: Trial, result: TrialResult) -> None:
         """Keep a result; written under a temporary name and renamed, so a kill leaves no half file."""
@@ -151,3 +156,18 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _code(target: str, path: tuple[str, ...]) -> str:
+    """Fingerprint of the Python files beside the module that a target names, empty for a recipe.
+
+    A trial of code that was edited since is another trial.
+    """
+    module = target.partition(":")[0].replace(".", "/") if ":" in target else ""
+    file = next((p for folder in path if (p := Path(folder, f"{module}.py")).is_file()), None) if module else None
+    if file is None:
+        return ""
+    digest = hashlib.sha256()
+    for source in sorted(file.parent.glob("*.py")):
+        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    return digest.hexdigest()

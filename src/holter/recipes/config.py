@@ -196,7 +196,7 @@ def _plain(value: Any, hint: type) -> Any:
         return value if isinstance(value, bool) else _WRONG
     if hint is str:
         if isinstance(value, bool):
-            return "no" if value is False else _WRONG  # YAML reads a bare `no` as false
+            return "true" if value else "no"  # YAML reads a bare `true` and a bare `no` as truth values
         return "" if value is None else str(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return _WRONG
