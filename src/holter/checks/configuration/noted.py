@@ -52,7 +52,8 @@ WORDS: tuple[tuple[str, dict[str, float]], ...] = (
     ),
     (
         rf"{RATE}{NEAR}\b(?:0|zero|end(?: value)?|minimum)\b{NEAR}"
-        r"\b(?:early|after the first|halfway|before the end|of several|after (?:about )?\d+ of \d+|too soon)"
+        r"\b(?:early|after the first|halfway|before the end|of several|after (?:about )?\d+ of \d+|too soon"
+        r"|after (?:an?|one) (?:\w+th|half|third|quarter)|\d+ times (?:too )?(?:fast|early))"
         rf"|{RATE}{NEAR}\b(?:decays?|drops?|falls?|steps?)\b{NEAR}\b(?:too (?:fast|early|soon)|times (?:too )?fast)",
         {"scheduler_step_mismatch": 5.0},
     ),
@@ -70,6 +71,12 @@ WORDS: tuple[tuple[str, dict[str, float]], ...] = (
     (
         rf"\bloss\b{NEAR}(?:grows? larger|explod\w*|diverg\w*|blows? up)",
         {"lr_too_high": 2.5, "grad_clip_disabled": 1.0, "warmup_missing": 1.0},
+    ),
+    (
+        rf"\bloss(?:es)?\b{NEAR}(?:{FALLS}|\bfine|\bgood){FAR}\b(?:wer|cer|bleu|rouge|metric|score|accuracy|f1)\b"
+        r"[^.;]{0,20}\b(?:0|zero|100|one)\b"
+        r"|\b(?:wer|cer|bleu|rouge)\b[^.;]{0,20}\b(?:0|zero|100)\b(?:[^.;]|\.\d){0,60}\b(?:although|while|but|yet)\b",
+        {"metric_decoding": 4.5},
     ),
     (
         rf"\bpad\w*\b{NEAR}\bnot (?:\w+ )?(?:replaced|masked|ignored|excluded|set to -100)"

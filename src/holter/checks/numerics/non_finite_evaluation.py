@@ -15,6 +15,10 @@ from holter.finding import Clue, Evidence, Finding, Severity
 from holter.run import Run
 from holter.stages import Stage
 
+FEWEST = 4
+WORSE = 1.15
+"""A loss of four lines and more whose last two lie 15 % above the first did not get better by training."""
+
 
 class NonFiniteEvaluation(Check):
     """The evaluation loss is NaN or infinite while training is finite.
@@ -87,8 +91,13 @@ def _clues(run: Run, always: bool) -> Iterator[Clue]:
         yield from clues(f"{lowered.name} is on, so evaluation runs in half precision", eval_only_nan=4.0)
     elif precision(run).compute is Compute.FP16:
         yield from clues("evaluation under fp16 has no loss scaler", eval_only_nan=1.0)
+        if any(name in run.series for name in TRAIN_LOSSES):
+            yield from clues("longer rows overflow fp16 first, and training may hide its own NaN", fp16_overflow=2.5)
     elif precision(run).compute is not Compute.UNKNOWN:
         yield from clues("evaluation runs in the precision of training", eval_only_nan=-2.0)
+    loss = run.series.get("loss")
+    if loss is not None and len(loss) >= FEWEST and min(list(loss)[-2:]) > WORSE * loss[0]:
+        yield from clues("the training loss ends above its first line", lr_too_high=6.0, labels_all_masked=-1.0)
     if not always:
         yield from clues("only some evaluations are hit, as with single empty rows", labels_all_masked=0.5)
     if not any(name in run.series for name in TRAIN_LOSSES):
