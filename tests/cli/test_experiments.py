@@ -254,6 +254,19 @@ def test_verify_that_replays_for_itself(engine):
     assert "loss" in result.stdout
 
 
+def test_verify_takes_the_fix_from_the_diagnosis(engine, runs):
+    made = engine(Scripted())
+    _, bad = runs
+    run("verify", bad, "--target", TARGET)
+    assert [trial.overrides.get("fp16") for trial in made.trials] == [True, False]
+
+
+def test_verify_without_a_fix_says_so(engine, runs):
+    engine(Scripted())
+    good, _ = runs
+    assert "no fix to verify" in refused("verify", good, "--target", TARGET)
+
+
 def test_fix_shows_then_writes_once(runs):
     _, bad = runs
     before = {p: p.read_bytes() for p in Path(bad).iterdir()}

@@ -93,3 +93,11 @@ def test_a_run_without_numbers_settles_nothing():
     found = verify(make_run(series={"loss": [5.0, 4.0]}), make_run(config={"seed": 1}))
     assert found.word is VerdictWord.INCONCLUSIVE
     assert "does not hold the numbers" in found.sentence
+
+
+def test_predictions_that_held_before_show_nothing():
+    healthy = make_run(series={"loss": [5.0, 4.0], "grad_norm": [1.0, 0.9]}, facts={"loss_factor": 1.0})
+    found = verify(healthy, healthy)
+    assert set(rows(found).values()) == {"confirmed"}
+    assert found.word is VerdictWord.INCONCLUSIVE
+    assert "held before the fix too" in found.sentence

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,7 +14,7 @@ from holter.cli._trials import ENGINE, FORMAT, LIMIT, OUTPUT, STEPS, TARGET, giv
 @click.command("verify")
 @click.argument("what", metavar="RUN")
 @click.option("--after", metavar="NEWRUN", help="The run with the fix; without it the short trial is run here.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="The fix, when the trial is run here.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="The fix; by default the diagnosis'.")
 @STEPS
 @ENGINE
 @LIMIT
@@ -50,7 +51,7 @@ def command(
     else:
         before, new = replay_fix(
             resolve(what, builder=target),
-            given(settings),
+            given(settings) or _fix_of(what),
             engine=make_engine(engine, 1),
             steps=steps,
             time_limit=time_limit,
@@ -60,3 +61,23 @@ def command(
     view = View(title="Holter verification", headline=found.sentence, sections=(verification(found),))
     put(clean(view), clean({"schema": "holter.verification/1", **asdict(found)}), form, output)
     sys.exit(0 if found.word is VerdictWord.CONFIRMED else 1)
+
+
+def _fix_of(what: str) -> dict[str, Any]:
+    """The changes that the diagnosis of a run calls for."""
+    from holter.diagnosis import diagnose
+    from holter.errors import ConfigError
+    from holter.experiments.targets import run_of
+    from holter.fixes.plan import TRAINER
+
+    causes = diagnose(run_of(what)).causes
+    fix = causes[0].fix if causes else None
+    changes = {change.key.removeprefix(TRAINER): change.new for change in fix.changes} if fix else {}
+    if not changes:
+        raise ConfigError(
+            "there is no fix to verify",
+            where=what,
+            why="the diagnosis names no setting to change",
+            do="name the fix with --set, or the run that has it with --after",
+        )
+    return changes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from holter.diagnosis import diagnose
@@ -20,19 +20,23 @@ it: over 200 draws of a 280-class head (standard deviation 0.02, 2560 features, 
 SLOWER = 0.8
 """Share of the former throughput below which a fix counts as costing speed."""
 
+FACTOR_TOLERANCE = 0.02
+"""As `holter.experiments.expression.APPROXIMATELY`: less than the smallest factor a batch split can give."""
+
 _THROUGHPUT = ("train_samples_per_second", "train_steps_per_second", "tokens_per_second")
 _FINITE = ("loss", "grad_norm", "eval_loss")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One quantity: before the fix, what was predicted of it, and after."""
+    """One quantity before the fix, the prediction, and after; ``already`` where the prediction held before too."""
 
     quantity: str
     before: float | None
     predicted: str
     after: float | None
     word: VerdictWord
+    already: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +46,7 @@ class Verification:
     Attributes:
         cause: the label that the fix was for, empty when the first run was healthy.
         rows: every prediction with what came.
-        word: confirmed when all predictions held that could be judged and at least one could; refuted when one failed.
+        word: refuted when a prediction failed; confirmed when none did and at least one holds that did not before.
         still_off: what is wrong with the new run, in sentences.
     """
 
@@ -60,6 +64,8 @@ class Verification:
             return f"The fix did what it predicted: {held} of {judged} predictions held."
         if self.word is VerdictWord.REFUTED:
             return f"The fix did not do what it predicted: {held} of {judged} predictions held."
+        if held:
+            return "Every prediction held before the fix too, so this does not show whether it did anything."
         return "The new run does not hold the numbers that would show whether the fix worked."
 
 
@@ -75,30 +81,24 @@ def verify(before: Run, after: Run) -> Verification:
     rows = (*_finite(before, after), *_scale(cause, before, after), *_factor(before, after), *_speed(before, after))
     still_off = [f.message for f in new.findings if f.severity >= Severity.WARNING]
     rows = (*rows, _gone(cause, old, new)) if cause else rows
-    words = [row.word for row in rows]
-    word = (
-        VerdictWord.REFUTED
-        if VerdictWord.REFUTED in words
-        else VerdictWord.CONFIRMED
-        if VerdictWord.CONFIRMED in words
-        else VerdictWord.INCONCLUSIVE
-    )
-    return Verification(cause=cause, rows=rows, word=word, still_off=tuple(still_off))
+    return Verification(cause=cause, rows=rows, word=_overall(rows), still_off=tuple(still_off))
+
+
+def _overall(rows: Sequence[Row]) -> VerdictWord:
+    if any(row.word is VerdictWord.REFUTED for row in rows):
+        return VerdictWord.REFUTED
+    mended = any(row.word is VerdictWord.CONFIRMED and not row.already for row in rows)
+    return VerdictWord.CONFIRMED if mended else VerdictWord.INCONCLUSIVE
 
 
 def _finite(before: Run, after: Run) -> Iterator[Row]:
     for name in _FINITE:
         if name not in before.series and name not in after.series:
             continue
-        worst = _worst(after, name)
+        old, worst = _worst(before, name), _worst(after, name)
         word = VerdictWord.INCONCLUSIVE if worst is None else _word(math.isfinite(worst))
-        yield Row(
-            quantity=name,
-            before=_worst(before, name),
-            predicted="finite",
-            after=worst,
-            word=word,
-        )
+        already = old is not None and math.isfinite(old)
+        yield Row(quantity=name, before=old, predicted="finite", after=worst, word=word, already=already)
 
 
 def _worst(run: Run, name: str) -> float | None:
@@ -136,21 +136,27 @@ def _factor(before: Run, after: Run) -> Iterator[Row]:
     old, new = before.fact("loss_factor"), after.fact("loss_factor")
     if new is None or not isinstance(new.value, (int, float)):
         return
+    was = float(old.value) if old is not None and isinstance(old.value, (int, float)) else None
     yield Row(
         quantity="loss_factor",
-        before=float(old.value) if old is not None else None,
+        before=was,
         predicted="1.00",
         after=float(new.value),
-        word=_word(math.isclose(new.value, 1.0, rel_tol=0.02)),
+        word=_word(_is_one(float(new.value))),
+        already=was is not None and _is_one(was),
     )
+
+
+def _is_one(factor: float) -> bool:
+    return math.isclose(factor, 1.0, rel_tol=FACTOR_TOLERANCE)
 
 
 def _speed(before: Run, after: Run) -> Iterator[Row]:
     for name in _THROUGHPUT:
         old, new = _first(before, name), _first(after, name)
         if old and new:
-            predicted = f"at least {SLOWER:.0%} of it"
-            yield Row(quantity=name, before=old, predicted=predicted, after=new, word=_word(new >= SLOWER * old))
+            predicted, word = f"at least {SLOWER:.0%} of it", _word(new >= SLOWER * old)
+            yield Row(quantity=name, before=old, predicted=predicted, after=new, word=word, already=True)
 
 
 def _gone(cause: str, old: Diagnosis, new: Diagnosis) -> Row:
