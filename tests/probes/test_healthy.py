@@ -82,13 +82,19 @@ def stream():
     return trainer
 
 
+def two_evaluations():
+    trainer = translation()
+    trainer.eval_dataset = {"near": rows(3, 8, lambda ids: ids[1:]), "far": rows(4, 8, lambda ids: ids[1:])}
+    return trainer
+
+
 def plain_loop():
     model = language_model()
     batch = collate(text_rows(1, 8).rows)
     return model, [batch, batch], torch.optim.AdamW(model.parameters(), lr=1e-3)
 
 
-BUILDERS = [masked, tokens, regression, translation, images, stream, plain_loop]
+BUILDERS = [masked, tokens, regression, translation, images, stream, two_evaluations, plain_loop]
 
 
 @pytest.mark.parametrize("build", BUILDERS, ids=[build.__name__ for build in BUILDERS])

@@ -35,7 +35,7 @@ def probe(subject: Subject, notebook: Notebook) -> None:
 
 def _splits(subject: Subject) -> Iterator[tuple[str, Any]]:
     for name, part in (("train", subject.train_dataset), ("eval", subject.eval_dataset)):
-        one = next(iter(part.values()), None) if type(part) is dict else part
+        one = next(iter(part.values()), None) if isinstance(part, dict) else part
         if one is not None and (isinstance(one, Sized) or (hasattr(one, "__iter__") and iter(one) is not one)):
             yield name, one
 
@@ -127,7 +127,7 @@ def _texts(name: str, split: Split, notebook: Notebook) -> None:
 
 def _decoded(subject: Subject, name: str) -> list[str]:
     """Some rows as text, where only token ids are left."""
-    dataset = subject.train_dataset if name == "train" else subject.eval_dataset
+    dataset = dict(_splits(subject))[name]
     if subject.tokenizer is None or not isinstance(dataset, Sized) or not len(dataset):
         return []
     rows: list[Any] = [dataset[i] for i in range(0, len(dataset), max(1, len(dataset) // DECODED))]  # type: ignore[index]
