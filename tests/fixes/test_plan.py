@@ -93,3 +93,13 @@ def test_what_no_file_can_hold_is_left_to_a_person(tmp_path):
     (tmp_path / "bad.yaml").write_bytes(b"fp16: \xff\n")
     planned = plan(precision_fix(file="bad.yaml"), Run(), [tmp_path])
     assert "UTF-8" in planned.by_hand[0].why
+
+
+def test_what_is_left_to_a_person_is_told_once(tmp_path):
+    (tmp_path / "report.md").write_text("fp16: true\n\nfp16: true\n")
+    run = Run()
+    for line in (1, 3):
+        run.add_setting("fp16", Value(value=True, source=Source(file="report.md", line=line)))
+    changes = tuple(Change(key="fp16", old=True, new=False, file="report.md") for _ in range(2))
+    planned = plan(Fix(summary="s", changes=changes), run, [tmp_path])
+    assert [left.change.key for left in planned.by_hand] == ["fp16"]

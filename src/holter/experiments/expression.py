@@ -5,6 +5,7 @@
     grad_norm@1 / good.grad_norm@1 > 5 against the run called ``good``
     loss_factor ~= 1                   a fact, within `APPROXIMATELY`
     last(loss) < first(loss) - 0.1 and not isnan(eval_loss)
+    crashed == 1                       the set-up is refused, or breaks
 
 A bare series stands for its last value. A comparison of several values holds when it holds for any of them.
 What the runs do not hold is unknown, and an expression that depends on it is neither true nor false.

@@ -76,7 +76,13 @@ def plan(fix: Fix, run: Run, roots: Sequence[Path]) -> Plan:
         by_hand.extend(refused)
         if patch is not None:
             patches.append(patch)
-    return Plan(summary=fix.summary, patches=tuple(patches), by_hand=tuple(by_hand))
+    return Plan(summary=fix.summary, patches=tuple(patches), by_hand=tuple(_without_repeats(by_hand)))
+
+
+def _without_repeats(by_hand: Sequence[ByHand]) -> list[ByHand]:
+    """One line a setting and reason; a setting that stands in several places is told once."""
+    told = {(left.change.key, repr(left.change.new), left.why): left for left in reversed(by_hand)}
+    return list(reversed(told.values()))
 
 
 def _patch_file(
