@@ -193,6 +193,25 @@ def far_layers():
     return generator(model=lora(language_model(), layers_to_transform=[0, -1]))
 
 
+def other_pad():
+    trainer = trainer_of(classifier(pad_token_id=9))
+    trainer.processing_class = words()
+    return trainer
+
+
+def table_too_short():
+    trainer = generator()
+    trainer.processing_class.add_tokens([f"<new{i}>" for i in range(8)])
+    return trainer
+
+
+def end_twice():
+    def change(row):
+        return {name: torch.cat([value, torch.tensor([EOS])]) for name, value in row.items()}
+
+    return generator(change)
+
+
 def tokens_only(rows):
     return collate([{k: row[k] for k in ("input_ids", "labels")} for row in rows])
 
@@ -203,11 +222,16 @@ PLANTED = [
     ("DAT105", None, garbled),
     ("DAT106", None, repeated_ids),
     ("DAT108", None, constant_labels),
+    ("DAT102", None, lambda: trainer_of(classifier(), Rows(1, rows=40, classes=3), Rows(2, rows=12))),
     ("LAB104", "pad-equals-eos", end_masked),
+    ("TOK101", "pad-token-wrong", other_pad),
+    ("TOK102", "embeddings-not-resized", table_too_short),
+    ("TOK103", "double-special-tokens", end_twice),
     ("TOK105", "new-tokens-frozen", new_tokens_frozen),
     ("MOD102", "checkpointing-no-input-grad", checkpointed_without_inputs),
     ("MOD103", "low-precision-weight-update", lambda: half_weights(1e-8)),
     ("NUM103", "low-precision-weight-update", lambda: half_weights(1e-8)),
+    ("NUM104", "optimizer-eps-underflow", lambda: generator(model=language_model().half())),
     ("OPT102", "grad-clip-too-strict", clipped_sgd),
     ("OPT103", None, decayed),
     ("SYS102", None, padded_to_the_limit),
@@ -235,6 +259,19 @@ def test_without_a_fault_all_is_quiet(build):
     assert found.ok, [(f.code, f.message) for f in found.diagnosis.findings]
     assert found.run.fact("batch.labels.rows_with_end").value == found.run.fact("batch.labels.rows").value
     assert "⟪" in found.run.fact("batch.row").value
+
+
+def test_weights_that_the_checkpoint_lacks_are_named(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    classifier().save_pretrained(tmp_path)
+    whole = load_file(tmp_path / "model.safetensors")
+    lost = "model.layers.1.mlp.up_proj.weight"
+    save_file({n: t for n, t in whole.items() if n != lost}, tmp_path / "model.safetensors", {"format": "pt"})
+    model = transformers.Qwen3ForSequenceClassification.from_pretrained(tmp_path)
+    found = check(trainer_of(model))
+    assert found.run.fact("loading.missing").value == [lost]
+    assert "weights-loaded-wrong" in [c.cause for c in found.diagnosis.causes]
 
 
 def test_a_leaking_column_is_found_where_it_reaches_the_model():

@@ -33,7 +33,7 @@ class PadIdsDisagree(Check):
     name = "pad-ids-disagree"
     title = "Tokenizer and model disagree about the pad id"
     severity = Severity.WARNING
-    stage = Stage.TOKENIZE
+    stage = Stage.FORWARD
     needs = Needs(facts=("tokenizer.pad_token_id",))
 
     bad = (
