@@ -1,12 +1,12 @@
 """`holter fix` on whole folders as people have them: what is at fault is patched, and nothing else anywhere."""
 
 import json
-import subprocess
-import sys
 
 import pytest
+from click.testing import CliRunner
 
 import holter
+from holter.cli import group
 from holter.experiments.targets import read
 from holter.fixes import plan
 
@@ -61,8 +61,7 @@ def contents(folder):
 
 
 def run_fix(folder, *words):
-    order = [sys.executable, "-m", "holter", "fix", *words, str(folder)]
-    return subprocess.run(order, capture_output=True, text=True, check=False, encoding="utf-8")
+    return CliRunner().invoke(group, ["fix", *words, str(folder)])
 
 
 def changed_lines(diff):
@@ -104,7 +103,7 @@ def notebook_and_script(tmp_path):
 def test_report_1_only_the_precision_of_the_notebook(notebook_and_script):
     before = contents(notebook_and_script)
     result = run_fix(notebook_and_script, "--apply")
-    assert result.returncode == 1, result.stderr
+    assert result.exit_code == 1, result.stderr
     after = contents(notebook_and_script)
     assert after.pop("v2.ipynb.before-holter") == before["v2.ipynb"]
     wanted = before["v2.ipynb"].replace(b"fp16: bool = True", b"fp16: bool = False")
@@ -117,7 +116,7 @@ def test_reports_3_to_5_one_statement_after_the_trainer(tmp_path):
         {"train.py": CLASSIFIER, "train.log": scaled_log(4), "requirements.txt": "transformers==4.57.1\n"},
     )
     result = run_fix(folder)
-    assert result.returncode == 1
+    assert result.exit_code == 1
     assert changed_lines(result.stdout) == ([], ["trainer.model_accepts_loss_kwargs = False"])
     run_fix(folder, "--apply")
     text = (folder / "train.py").read_text()
