@@ -116,6 +116,7 @@ def test_settings_reach_the_function_and_a_report_can_be_a_file(folder: Path) ->
     assert "OPT101" in page and "What was measured" in page
 
 
+@pytest.mark.slow
 def test_a_plain_loop_is_measured(folder: Path) -> None:
     done = holter(folder, "mine:loop", "--format", "json")
     assert done.returncode in (0, 1), done.stderr
