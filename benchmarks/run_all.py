@@ -14,7 +14,13 @@ from cases import BESIDE as CASES
 from runs import BESIDE as LOGS
 
 HERE = Path(__file__).resolve().parent
-ALWAYS = (("startup.py",), ("readers.py",), ("bisect_trials.py",))
+ALWAYS = (
+    ("startup.py",),
+    ("readers.py",),
+    ("bisect_trials.py",),
+    ("guard_overhead.py",),
+    ("training_speed.py", "--rows", "200000"),
+)
 WITH_DATA = ((CASES, ("cases.py", "--split", "all")), (LOGS, ("runs.py",)))
 
 
