@@ -36,6 +36,9 @@ FALL = 0.2
 CHANCE = 0.5
 """Share of right answers that guessing gives in the easiest case, two classes."""
 
+SEED_FALL = 0.1
+"""The same between runs that differ in the seed alone: seeds scatter by a few hundredths."""
+
 RISE = 1.5
 """Final loss relative to the best run that counts as failed."""
 
@@ -94,7 +97,8 @@ def _failure(group: Group, groups: Iterable[Group]) -> str:
     last = group.rows[-1]
     for name, value in last.items():
         amount = number(value.value)
-        if amount is not None and math.isfinite(amount) and _far_behind(name, amount, _peers(name, groups)):
+        fall = SEED_FALL if _seeds_only(groups) else FALL
+        if amount is not None and math.isfinite(amount) and _far_behind(name, amount, _peers(name, groups), fall):
             return "behind"
     return ""
 
@@ -117,12 +121,19 @@ def _peers(name: str, groups: Iterable[Group]) -> list[float]:
     return [amount for amount in found if amount is not None and math.isfinite(amount)]
 
 
-def _far_behind(name: str, amount: float, peers: list[float]) -> bool:
+def _seeds_only(groups: Iterable[Group]) -> bool:
+    """Whether the runs differ in nothing but the seed."""
+    settings = [group.settings for group in groups]
+    names = {name for given in settings for name in given}
+    return {n for n in names if len({repr(g[n].value) if n in g else "" for g in settings}) > 1} == {"seed"}
+
+
+def _far_behind(name: str, amount: float, peers: list[float], fall: float = FALL) -> bool:
     if len(peers) < 2:
         return False
     if SCORE.search(name):
         scale = 100.0 if max(peers) > 1.0 else 1.0
-        return max(peers) - amount >= FALL * scale or (amount == 0.0 and max(peers) > 0.0)
+        return max(peers) - amount >= fall * scale or (amount == 0.0 and max(peers) > 0.0)
     if GRADIENT.search(name):
         return amount == 0.0 and max(peers) > 0.0
     if LOSS.search(name) is None:

@@ -42,6 +42,8 @@ def separating(symptom: str, text: str, run: Run) -> Iterator[Clue]:
         yield from clues("ln 2 is the loss of guessing between two classes", lr_too_high=1.5, seed_instability=2.0)
     if symptom == "training loss rises":
         yield from _rises(text, run)
+    if symptom == "loss is huge" and quantised_bits(run) is not None:
+        yield from clues("the weights are quantised", quantized_precision_mismatch=4.0)
     if symptom == "loss is exactly zero":
         yield from _zero(run)
     if symptom == "gradient is zero" and is_reinforcement(run):
@@ -50,6 +52,13 @@ def separating(symptom: str, text: str, run: Run) -> Iterator[Clue]:
         yield from _forward(symptom, text, run)
     if symptom in ("output repeats itself", "output is garbage") and TWO_SIDED.search(_model_and_task(run)):
         yield from clues("the decoder has inputs of its own, which may be shifted wrongly", label_shift_error=2.0)
+    if symptom == "output is garbage" and re.search(
+        r"\bloss\b[^.;]{0,30}\b(?:low|small|falls|fine|good|decreas)", text
+    ):
+        why = "the loss is low and the text is bad, so the loss measures something else"
+        yield from clues(why, label_shift_error=2.5, labels_not_masked=1.0, lr_too_high=-2.0)
+    if symptom == "some outputs are empty" and re.search(r"batch|short|padd", text):
+        yield from clues("it depends on the length or the batch", padding_side=2.5, attention_mask_missing=2.0)
     if symptom == "batch changes the result":
         yield from _padding(run)
     if symptom == "generation does not stop" and adapters_on(run) is not None and "token" in text:

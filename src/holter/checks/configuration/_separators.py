@@ -137,7 +137,11 @@ def _precision(name: str, bad: object, good: object, how: str) -> dict[str, floa
     if half and not written(bad).lower().startswith("bf16"):
         return {"fp16_overflow": 6.5, "low_precision_weights": 3.0 if "dtype" in name else 0.5}
     if brain:
-        return {"low_precision_weight_update": 6.0} if how != "nan" else {"framework_bug": 3.0, "fp16_overflow": -3.0}
+        return (
+            {"low_precision_weight_update": 6.0, "low_precision_weights": 3.5}
+            if how != "nan"
+            else {"framework_bug": 3.0, "fp16_overflow": -3.0}
+        )
     if name == "bf16" and is_on(good):
         return {"fp16_overflow": 4.0}
     return {"low_precision_weights": 2.0}

@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterable, Iterator
 
 from holter.checks.base import Check, Needs, case, clues
-from holter.checks.configuration._differentials import SYMPTOMS, Symptom
+from holter.checks.configuration._differentials import SYMPTOMS
 from holter.checks.configuration._separating_facts import separating
+from holter.checks.configuration._symptom import Symptom
+from holter.checks.evaluation._written import bare
 from holter.checks.symptoms import COMPLAINTS
 from holter.finding import Clue, Evidence, Finding, Severity
 from holter.run import Run
@@ -51,10 +53,11 @@ class DescribedSymptom(Check):
     title = "A symptom was described"
     severity = Severity.WARNING
     stage = Stage.LOG
-    needs = Needs(any_of=(("facts",),))
+    needs = Needs(any_of=(("facts",), ("loss",), ("train_loss",), ("eval_loss",), ("grad_norm",)))
     bad = (
         case("does not stop", facts={"observed": "the answers run on until the length limit and never stop"}),
         case("stands still", facts={"observed": "loss does not decrease"}, config={"gradient_checkpointing": True}),
+        case("behind a number", files={"observed.yaml": "loss: nan  # only for some batches\n"}),
         case("in the place of a number", facts={"loss": "stuck at 2.3"}),
         case("after loading", facts={"result": "accuracy is random after reloading the checkpoint"}),
         case("the batch counts", facts={"symptom": "batched answers differ from those of a single prompt"}),
@@ -66,7 +69,7 @@ class DescribedSymptom(Check):
         case("falling", facts={"observed": "loss decreases slowly and accuracy improves"}),
         case("a harmless word", facts={"observed": "loss is finite"}),
     )
-    not_enough = (case("no facts", series={"loss": [2.0, 1.5]}),)
+    not_enough = (case("no facts", config={"learning_rate": 1e-4}),)
 
     def detect(self, run: Run) -> Iterable[Finding]:
         """One finding a symptom."""
@@ -94,6 +97,12 @@ def _is(symptom: Symptom, text: str) -> bool:
 
 def _notes(run: Run) -> Iterator[tuple[str, Evidence]]:
     """What people wrote, in lower case, with the name of the quantity in front where there is one."""
+    for name, series in run.series.items():
+        if bare(series):
+            for index, raw in series.raw.items():
+                if "#" in raw:
+                    text = " ".join(raw.lower().replace("#", " ").split())
+                    yield f"{name} {text}", Evidence(text=f"{name}: {raw}", source=series.place(index), value=raw)
     for name, values in run.facts.items():
         plain = name in COMPLAINTS
         if not plain and NAMED.search(name.lower()) is None:

@@ -16,7 +16,7 @@ from holter.run import Run, Value
 from holter.stages import Stage
 
 SCORED_ELSEWHERE = frozenset({"max_grad_norm", "gradient_accumulation_steps"})
-"""Their tables are read by checks of clipping and accumulation, which compare sizes."""
+"""Their tables are read by checks of clipping and accumulation, which compare sizes; a NaN has none."""
 
 OPTIMIZERS = frozenset({"optim", "optimizer", "optimiser"})
 
@@ -82,7 +82,8 @@ class SettingSeparatesRuns(Check):
         failed, fine = [g for g in groups if g.failed], [g for g in groups if not g.failed and g.judged]
         if not failed or not fine:
             return
-        names = [n for n in _separating(failed, fine) if n not in SCORED_ELSEWHERE and not NAMES_OF_RUNS.match(n)]
+        elsewhere = SCORED_ELSEWHERE if failed[0].failed != "nan" else frozenset()
+        names = [n for n in _separating(failed, fine) if n not in elsewhere and not NAMES_OF_RUNS.match(n)]
         shown = [_shown(failed[0]), _shown(fine[0])]
         if not names:
             pair = _together(failed, fine)

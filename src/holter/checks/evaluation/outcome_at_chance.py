@@ -6,14 +6,21 @@ import math
 from collections.abc import Iterable, Iterator
 
 from holter.checks.base import Check, Needs, case, clues
+from holter.checks.evaluation._written import bare
 from holter.checks.look import is_off, known, plain
-from holter.checks.symptoms import number
+from holter.checks.symptoms import number, numbers
 from holter.finding import Clue, Evidence, Finding, Severity
 from holter.run import Run
 from holter.stages import Stage
 
 NEAR = 0.005
 """Distance of a reported share or loss from its chance level: reports round to two or three digits."""
+
+LEARNT = 0.2
+"""A correlation that no constant answer reaches."""
+
+SPREAD = 0.1
+"""Difference of two accuracies that seeds alone do not make in runs that train."""
 
 LIKELY = 0.0015
 """Distance from a half or a third where the number of classes is not known: three digits of the share agree."""
@@ -51,6 +58,7 @@ class OutcomeAtChance(Check):
     stage = Stage.EVAL
     needs = Needs(any_of=tuple((name,) for name in (*CORRELATIONS, *SHARES)))
     bad = (
+        case("in some runs", facts={"mcc": [0.61, 0.0, 0.58]}),
         case("no correlation", facts={"mcc": 0.0}),
         case("a half, number of classes not known", facts={"accuracy": 0.4999}),
         case("one in three", facts={"accuracy": 0.3333, "loss": 1.0986}, config={"num_labels": 3}),
@@ -64,6 +72,15 @@ class OutcomeAtChance(Check):
 
     def detect(self, run: Run) -> Iterable[Finding]:
         """Scores first; a loss at its chance level is added as evidence."""
+        apart = next(_some_runs(run), None)
+        if apart is not None:
+            why = "some runs end at chance and others do not"
+            yield self.finding(
+                apart.text,
+                evidence=[apart],
+                clues=clues(why, seed_instability=5.0, lr_too_high=2.5, warmup_missing=1.0),
+            )
+            return
         found = list(_at_chance(run))
         if not found:
             return
@@ -80,6 +97,34 @@ class OutcomeAtChance(Check):
                 *_padding_clues(run),
             ],
         )
+
+
+def _some_runs(run: Run) -> Iterator[Evidence]:
+    """A list of correlations of several runs, of which some are exactly 0 and others clearly not."""
+    for name in CORRELATIONS:
+        for value in run.facts.get(name, ()):
+            scores = numbers(value.value)
+            if len(scores) > 1 and 0.0 in scores and max(scores) >= LEARNT:
+                text = f"{name} is 0 in {scores.count(0.0)} of {len(scores)} runs"
+                yield Evidence(text=text, source=value.source, value=scores)
+    for name in SHARES:
+        series = run.series.get(name)
+        if series is not None and bare(series) and len(series) > 2 and _one_answer(scores := list(series)):
+            text = f"{name} is {min(scores):g} in {scores.count(min(scores))} of {len(scores)} runs"
+            yield Evidence(text=text, source=series.place(0), value=scores)
+        for value in run.facts.get(name, ()):
+            scores = numbers(value.value)
+            if len(scores) > 2 and _one_answer(scores):
+                text = f"{name} is {min(scores):g} in {scores.count(min(scores))} of {len(scores)} runs"
+                yield Evidence(text=text, source=value.source, value=scores)
+
+
+def _one_answer(scores: list[float]) -> bool:
+    """Whether the lowest score comes back to the last digit, between clearly better ones."""
+    low, high = min(scores), max(scores)
+    places = [index for index, score in enumerate(scores) if score == low]
+    apart = any(score > low for score in scores[places[0] : places[-1]])
+    return len(places) > 1 and apart and high - low >= SPREAD * (100.0 if high > 1.0 else 1.0)
 
 
 def _at_chance(run: Run) -> Iterator[Evidence]:

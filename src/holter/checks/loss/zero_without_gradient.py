@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.context import has_plain_loss
+from holter.checks.look import plain
 from holter.checks.numerics._suspects import overflow_clues
 from holter.checks.shape import point, shape, updates_before
-from holter.checks.symptoms import TRAIN_LOSSES, always_zero, nonfinite
+from holter.checks.symptoms import TRAIN_LOSSES, always_zero, nonfinite, number
 from holter.finding import Clue, Evidence, Finding, Severity
 from holter.run import Run, Series
 from holter.stages import Stage
@@ -81,7 +82,11 @@ class NothingSupervised(Check):
             f"The loss is exactly 0.0 {'throughout' if whole else 'all at once'}{beside}",
             evidence=evidence,
             step=step,
-            clues=[*_clues(still, norm is not None, whole), *([] if norm or still else _hidden_clues(run, whole))],
+            clues=[
+                *_clues(still, norm is not None, whole),
+                *_one_output(run),
+                *([] if norm or still else _hidden_clues(run, whole)),
+            ],
         )
 
     bad = [
@@ -89,6 +94,7 @@ class NothingSupervised(Check):
         case("no gradient norm", series={"loss": [0.0, 0.0]}),
         case("all at once", series={"loss": [2.1, 1.9, 0.0, 0.0, 0.0]}),
         case("written down", facts={"train_loss": 0.0}),
+        case("one class", series={"loss": [0.0, 0.0]}, config={"num_labels": 1}),
     ]
     good = [
         case("learnt by heart", series={"loss": [0.9, 0.3, 0.04, 0.0, 0.0]}),
@@ -130,6 +136,12 @@ def _clues(still: bool, known_norm: bool, whole: bool) -> Iterator[Clue]:
     yield from clues(why, quantized_without_adapter=0.5, no_trainable_params=-1.0, lr_too_high=-3)
     if not whole:
         yield from clues("it was an ordinary loss before", labels_all_masked=-1.5, fp16_overflow=1.0)
+
+
+def _one_output(run: Run) -> Iterator[Clue]:
+    """The softmax over a single class is 1 for every input, so its cross-entropy is 0."""
+    if number(plain(run, "num_labels")) == 1:
+        yield from clues("a cross-entropy over one class is always 0", label_dtype_mismatch=6.5, fp16_overflow=-1)
 
 
 def _hidden_clues(run: Run, whole: bool) -> Iterator[Clue]:

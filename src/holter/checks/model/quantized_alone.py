@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.context import quantised_bits
-from holter.checks.look import Known, adapters_off, adapters_on, calls, known, switched_on
+from holter.checks.look import Known, adapters_off, adapters_on, calls, known, seen, switched_on
 from holter.checks.symptoms import broken
 from holter.finding import Finding, Fix, Severity
 from holter.run import Run
@@ -45,6 +45,10 @@ class QuantizedWithoutAdapters(Check):
     needs = Needs(any_of=(("load_in_8bit",), ("load_in_4bit",), ("quantization_bit",), ("precision",)))
     bad = (
         case("loss is nan", config={"load_in_8bit": True, "learning_rate": 1e-5}, facts={"loss": float("nan")}),
+        case(
+            "handed to a trainer",
+            files={"a.py": "m = AutoModel.from_pretrained('x', load_in_4bit=True)\ntrainer = Trainer(model=m)\n"},
+        ),
         case("full", config={"load_in_4bit": True, "adapters": "full"}),
     )
     good = (
@@ -64,12 +68,19 @@ class QuantizedWithoutAdapters(Check):
         evidence = [k.evidence for k in (loaded, denied) if k is not None] + ([symptom] if symptom else [])
         if not evidence:
             return
-        bits = 2.0 + (3.5 if denied is not None else 0.0) + (3.5 if symptom is not None else 0.0)
+        trainers = [call for call in calls(run, "Trainer") if "peft_config" not in call.kwargs]
+        evidence += [seen(call) for call in trainers[:1]]
+        bits = (
+            2.0
+            + (2.0 if trainers else 0.0)
+            + (3.5 if denied is not None else 0.0)
+            + (3.5 if symptom is not None else 0.0)
+        )
         yield self.finding(
             "the weights are quantised and nothing says that adapters are trained",
             evidence=evidence,
             clues=clues("quantised weights without adapters", quantized_without_adapter=bits),
-            severity=Severity.ERROR if denied is not None or symptom is not None else Severity.NOTE,
+            severity=Severity.ERROR if denied is not None or symptom is not None or trainers else Severity.NOTE,
             fix=Fix(summary="Attach adapters with get_peft_model before making the trainer."),
         )
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from holter.checks.base import clues
 from holter.checks.context import Compute, family, is_reinforcement, precision, task_words
+from holter.checks.look import brain_weights
 from holter.checks.shape import shape
 from holter.checks.symptoms import EVAL_LOSSES, TRAIN_LOSSES, nonfinite
 from holter.finding import Clue
@@ -48,6 +49,8 @@ def overflow_clues(run: Run) -> Iterator[Clue]:
     elif found.compute in (Compute.BF16, Compute.FP32):
         why = f"{found.compute.value} reaches 3e38, so nothing overflows at 65504"
         yield from clues(why, fp16_overflow=-6, loss_scale_exhausted=-7, fp16_weights_with_amp=-5)
+        if brain_weights(run) is not None:
+            yield from clues("the weights themselves are bfloat16", low_precision_weights=2.0)
     elif record is Fp16Record.OVERFLOWS:
         yield from clues(f"{name} overflows in fp16, the usual choice on cards without bf16", fp16_overflow=FAMILY_ONLY)
     else:
@@ -66,6 +69,9 @@ def course_clues(run: Run) -> Iterator[Clue]:
         why = "the first value logged is already not finite"
         yield from clues(why, labels_all_masked=1.5, fully_masked_attention_nan=1.0, attention_kernel_bug=0.5)
         yield from clues(why, lr_too_high=-3, grad_clip_disabled=-3, warmup_missing=-3)
+    elif _without_course(run):
+        why = "a single NaN says nothing of when it came"
+        yield from clues(why, labels_all_masked=1.5, lr_too_high=0.5, fully_masked_attention_nan=0.5)
     if nonfinite(run, "grad_norm") is not None:
         why = "a batch without any label gives a gradient of exactly 0, not NaN (measured, transformers 4.57, 5.23)"
         yield from clues(why, labels_all_masked=-3)
@@ -88,6 +94,12 @@ def rise_before_break(run: Run) -> float | None:
         return None
     ratio = before[-1] / min(before[:-1])
     return ratio if RISE_RATIO <= ratio < OVERFLOW_RATIO else None
+
+
+def _without_course(run: Run) -> bool:
+    """Whether the training loss is one NaN that was written down, and nothing else of it is known."""
+    found = [run.series[name] for name in TRAIN_LOSSES if name in run.series]
+    return len(found) == 1 and len(found[0]) == 1 and not math.isfinite(found[0][0])
 
 
 def starts_broken(run: Run) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from holter.checks.base import Check, Needs, case, clues
@@ -50,7 +51,7 @@ class ClippingCostsQuality(Check):
                 (
                     (_limit(row["max_grad_norm"]), value, row[name])
                     for row in rows
-                    if (value := _number(row, name)) is not None
+                    if (value := _number(row, name)) is not None and math.isfinite(value)
                 ),
                 key=lambda item: item[0],
             )
@@ -81,6 +82,7 @@ class ClippingCostsQuality(Check):
                                            {"max_grad_norm": 5.0, "eval_loss": 2.25}]),
         case("no difference", variants=[{"max_grad_norm": 1.0, "eval_loss": 2.200},
                                         {"max_grad_norm": 5.0, "eval_loss": 2.201}]),
+        case("none gives NaN", variants=[{"max_grad_norm": 1.0, "loss": 1.9}, {"max_grad_norm": None, "loss": "nan"}]),
         case("the same limit", variants=[{"max_grad_norm": 1.0, "eval_loss": 2.5},
                                          {"max_grad_norm": 1.0, "eval_loss": 2.0}]),
     ]  # fmt: skip

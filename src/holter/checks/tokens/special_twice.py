@@ -34,7 +34,18 @@ counts when the settings name it as ``bos_token_id``."""
 TEMPLATE_BEGINS = re.compile(r"llama-?[23]|mistral|gemma|vicuna")
 """Models whose template writes a begin marker that the tokenizer adds as well."""
 
-PIECES = ("input_ids", "token_ids", "tokens", "decoded", "decoded_input", "text", "prompt")
+PIECES = (
+    "input_ids",
+    "first_ids",
+    "first_tokens",
+    "ids",
+    "token_ids",
+    "tokens",
+    "decoded",
+    "decoded_input",
+    "text",
+    "prompt",
+)
 
 
 class SpecialTokensTwice(Check):

@@ -1,0 +1,57 @@
+"""What a described symptom is made of, and the words that several of them share."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+NEAR = r"(?:[^.;]|\.\d){0,40}?"
+"""Within one clause."""
+
+HELD_OUT = r"\b(?:val|valid|validation|eval|evaluation|test|dev)[ _-]"
+STILL = (
+    r"(?:does ?n[o']t|did ?n[o']t|do not|won't|not|never|hardly|barely|no longer)\s+(?:\w+ ){0,2}?"
+    r"(?:decreas\w*|fall\w*|drop\w*|chang\w*|improv\w*|converg\w*|go(?:es|ing)? down|come down|move\w*|declin\w*"
+    r"|reduc\w*)"
+)
+FLAT = rf"(?:{STILL}|\b(?:constant|stuck|flat|stagnat\w*|plateau\w*|unchanged|stays? (?:the same|at|around|near))\b)"
+UP = (
+    r"\b(?:ris\w+|rose|increas\w+|goes up|going up|went up|grows?|growing|climb\w*|jump\w*|spik\w+|shoots?|shot"
+    r"|skyrocket\w*)"
+)
+SCORE = r"\b(?:accuracy|acc|f1|mcc|score|auc|precision|recall)\b"
+GENERATED = (
+    r"\b(?:outputs?|generat\w*|completions?|responses?|replies|answers?|text|model|inference|predictions?"
+    r"|translations?|summar\w+)\b"
+)
+RELOADED = (
+    r"\b(?:re-?load\w*|load(?:ed|ing)|saved?|saving|merg\w+|restor\w+|export\w*|from (?:the )?(?:checkpoint|disk))\b"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Symptom:
+    """A kind of complaint.
+
+    Attributes:
+        name: what it is, as a reader would say it; the settings that separate its causes are looked up by it.
+        words: what people write, in lower case.
+        bits: cause -> bits.
+        unless: words that make it something else.
+    """
+
+    name: str
+    words: re.Pattern[str]
+    bits: dict[str, float]
+    unless: re.Pattern[str] | None = None
+
+
+def symptom(name: str, words: str, unless: str = "", **bits: float) -> Symptom:
+    return Symptom(name=name, words=re.compile(words), bits=bits, unless=re.compile(unless) if unless else None)
+
+
+HARMLESS = (
+    r"epoch boundar|trend (?:is )?down|downward|isolated|recover|back to|then normal|settles|each epoch"
+    r"|every epoch|\bbegins"
+)
+"""Words by which a rise or a step of the loss is no complaint."""

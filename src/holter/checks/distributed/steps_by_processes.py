@@ -1,0 +1,96 @@
+"""DIS004 steps-do-not-shrink."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.symptoms import number
+from holter.finding import Evidence, Finding, Severity
+from holter.run import Run, Value
+from holter.stages import Stage
+
+TOLERANCE = 0.02
+"""Relative difference of two lengths that are the same but for the last, smaller batch."""
+
+LENGTH = re.compile(
+    r"(?:steps|iterations|iters|batches|length)_(?:per|of|an|in)_?(?:an_|one_|the_)?epoch|^total_steps$"
+    r"|^max_steps$|^len\w*loader\w*$|^(?:steps|iterations|batches)$|^epoch_(?:steps|length)$"
+)
+
+
+class StepsDoNotShrink(Check):
+    """What it looks for
+        A table of runs in which an epoch has as many steps with several processes as with one.
+
+    Why it hurts
+        Every process goes through all rows, so the extra ones repeat the same work.
+
+    How to fix it
+        Use a DistributedSampler, or let Accelerate or the Trainer prepare the data loader.
+
+    When to ignore it
+        When the batch of one process was made smaller in step, or a model is spread over the devices.
+
+    Threshold
+        `TOLERANCE`.
+
+    Sources
+        torch ``DistributedSampler`` (each replica gets rows / replicas).
+    """
+
+    code = "DIS004"
+    name = "steps-do-not-shrink"
+    title = "More processes do not shorten an epoch"
+    severity = Severity.WARNING
+    stage = Stage.DATA
+    needs = Needs(any_of=(("variants",),))
+    bad = (case("four", variants=[{"world_size": 1, "steps": 900}, {"world_size": 4, "steps": 900}]),)
+    good = (
+        case("a quarter", variants=[{"world_size": 1, "steps": 900}, {"world_size": 4, "steps": 225}]),
+        case(
+            "smaller batches",
+            variants=[
+                {"world_size": 1, "per_device_train_batch_size": 8, "steps": 900},
+                {"world_size": 4, "per_device_train_batch_size": 2, "steps": 900},
+            ],
+        ),
+    )
+    not_enough = (case("one run", config={"world_size": 4}),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """Fires on the first two rows of different size and equal length."""
+        rows = [row for row in run.variants if number(_plain(row, "world_size")) is not None]
+        for one in rows:
+            for more in rows:
+                if _same_length(one, more):
+                    yield self.finding(
+                        "an epoch is as long with more processes",
+                        evidence=[*_shown(one), *_shown(more)],
+                        clues=clues(
+                            "the length of an epoch does not depend on the number of processes",
+                            ddp_duplicate_data=5.0,
+                            scheduler_step_mismatch=1.0,
+                        ),
+                    )
+                    return
+
+
+def _same_length(one: Mapping[str, Value], more: Mapping[str, Value]) -> bool:
+    few, many = number(_plain(one, "world_size")) or 0.0, number(_plain(more, "world_size")) or 0.0
+    batch = "per_device_train_batch_size"
+    if not 1 <= few < many or _plain(one, batch) != _plain(more, batch):
+        return False
+    names = [name for name in one if LENGTH.search(name) and name in more]
+    lengths = [(number(one[name].value) or 0.0, number(more[name].value) or 0.0) for name in names]
+    return any(left > 0 and abs(left - right) <= TOLERANCE * left for left, right in lengths)
+
+
+def _plain(row: Mapping[str, Value], name: str) -> object:
+    return row[name].value if name in row else None
+
+
+def _shown(row: Mapping[str, Value]) -> Iterator[Evidence]:
+    text = ", ".join(f"{name} {value.value}" for name, value in row.items())
+    yield Evidence(text=text, source=next(iter(row.values())).source)

@@ -1,0 +1,102 @@
+"""NUM011 non-finite-inside."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.context import Compute, precision
+from holter.checks.look import known, written
+from holter.checks.numerics._suspects import overflow_clues
+from holter.checks.symptoms import EVAL_LOSSES, GRADIENTS, INSIDE, TRAIN_LOSSES, nonfinite, numbers
+from holter.finding import Clue, Evidence, Finding, Severity
+from holter.run import Run
+from holter.stages import Stage
+
+OF_WEIGHTS = re.compile(r"weights?|param|embedding")
+FUSED = re.compile(r"sdpa|flash|xformers|memory.efficient|triton|math", re.I)
+
+
+class NonFiniteInside(Check):
+    """What it looks for
+        A NaN or infinity that was measured inside the model (logits, hidden states, activations, weights), where no
+        loss is known to be one.
+
+    Why it hurts
+        It reaches the loss as soon as the position counts there.
+
+    How to fix it
+        Run the same batch in float32, then without padding, then with ``attn_implementation="eager"``: the first of the
+        three that is finite names the cause.
+
+    When to ignore it
+        For positions of padding that nothing reads.
+
+    Threshold
+        One value is enough.
+
+    Sources
+        IEEE 754; a softmax over a row in which every entry is minus infinity is 0/0.
+    """
+
+    code = "NUM011"
+    name = "non-finite-inside"
+    title = "A value inside the model is not finite"
+    severity = Severity.ERROR
+    stage = Stage.FORWARD
+    needs = Needs(any_of=(("facts",),))
+    bad = (
+        case("logits", facts={"logits": math.nan}, config={"padding_side": "left"}),
+        case("weights", facts={"weights": "nan"}, config={"torch_dtype": "float16"}),
+    )
+    good = (
+        case("finite", facts={"logits": 3.5}),
+        case("the loss is NUM001's", facts={"logits": math.nan, "loss": math.nan}),
+    )
+    not_enough = (case("no facts", series={"loss": [2.0]}),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """One finding with all such values."""
+        found = list(_inside(run))
+        if not found or nonfinite(run, *TRAIN_LOSSES, *EVAL_LOSSES, *GRADIENTS) is not None:
+            return
+        stored = all(OF_WEIGHTS.search(name) for name, _ in found)
+        yield self.finding(
+            f"{found[0][0]} is not finite",
+            evidence=[shown for _, shown in found],
+            clues=[*overflow_clues(run), *(_stored() if stored else _forward(run))],
+            stage=Stage.UPDATE if stored else Stage.FORWARD,
+        )
+
+
+def _inside(run: Run) -> Iterator[tuple[str, Evidence]]:
+    for name, values in run.facts.items():
+        if INSIDE.search(name.lower()) is None or name.lower().endswith("loss"):
+            continue
+        for value in values:
+            if any(not math.isfinite(amount) for amount in numbers(value.value)):
+                yield name, Evidence(text=f"{name} is {value.value}", source=value.source)
+                break
+
+
+def _stored() -> Iterator[Clue]:
+    why = "an update wrote it into the weights"
+    yield from clues(why, low_precision_weights=2.0, optimizer_eps_underflow=2.0, lr_too_high=1.0)
+    yield from clues(why, grad_clip_disabled=0.5, labels_all_masked=0.5, loss_formula_instability=0.5)
+
+
+def _forward(run: Run) -> Iterator[Clue]:
+    why = "the forward pass gives it, whatever the labels"
+    yield from clues(why, fully_masked_attention_nan=2.5, attention_kernel_bug=2.0, low_precision_weights=1.0)
+    yield from clues(why, labels_all_masked=-4, loss_formula_instability=-2)
+    kernel = known(run, "attn_implementation", "attention")
+    if kernel is not None and FUSED.search(written(kernel.plain)):
+        yield from clues(f"attention runs by {written(kernel.plain)}", attention_kernel_bug=2.5)
+    side = known(run, "padding_side", "tokenizer.padding_side")
+    if side is not None and written(side.plain).lower() == "left":
+        why = "padding on the left makes rows without a visible key"
+        yield from clues(why, padding_side=3.0, fully_masked_attention_nan=2.0)
+    if precision(run).compute is Compute.FP32:
+        yield from clues("float32 does not overflow", fully_masked_attention_nan=1.0)

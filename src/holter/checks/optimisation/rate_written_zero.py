@@ -1,0 +1,67 @@
+"""OPT012 written-rate-zero."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from holter.checks.base import Check, Needs, case, clues
+from holter.checks.evaluation._written import bare
+from holter.checks.numerics._suspects import overflow_clues
+from holter.checks.shape import point
+from holter.checks.symptoms import broken
+from holter.finding import Finding, Severity
+from holter.run import Run
+from holter.stages import Stage
+
+
+class WrittenRateZero(Check):
+    """What it looks for
+        A learning rate of 0 that somebody wrote down as the rate of the run, without a step.
+
+    Why it hurts
+        At a rate of 0 nothing is trained.
+
+    How to fix it
+        Print the rate for some steps: always 0 means a schedule with a wrong start or length; 0 early on means that the
+        scheduler is stepped too often, or that every optimizer step is skipped by a loss scaler.
+
+    When to ignore it
+        When it is the value at the very end of a decay.
+
+    Threshold
+        Exactly 0, with a finite loss.
+
+    Sources
+        transformers schedules (0 at the first step of a warmup and at the last of a decay).
+    """
+
+    code = "OPT012"
+    name = "written-rate-zero"
+    title = "The rate that was written down is 0"
+    severity = Severity.WARNING
+    stage = Stage.SCHEDULE
+    factor = "learning_rate"
+    needs = Needs(series={"learning_rate": 1})
+    bad = (case("written down", files={"observed.yaml": "learning_rate: 0.0\n"}),)
+    good = (
+        case("a rate", files={"observed.yaml": "learning_rate: 2.0e-5\n"}),
+        case("the end of a log", series={"learning_rate": [0.0]}, steps=[500]),
+        case("a NaN skips every step", files={"observed.yaml": "learning_rate: 0.0\nloss: nan\n"}),
+    )
+    not_enough = (case("no rate", series={"loss": [2.0]}),)
+
+    def detect(self, run: Run) -> Iterable[Finding]:
+        """Fires on a bare 0."""
+        rate = run.series["learning_rate"]
+        if not bare(rate) or any(rate) or broken(run) is not None:
+            return
+        why = "the rate is 0 where somebody looked"
+        skipped = [clue for clue in overflow_clues(run) if clue.cause == "fp16-overflow" and clue.bits > 1]
+        yield self.finding(
+            "the learning rate is 0",
+            evidence=[point(rate, 0)],
+            clues=[
+                *clues(why, lr_zero=3.5, scheduler_step_mismatch=2.0, warmup_too_long=1.0, loss_scale_exhausted=0.5),
+                *skipped[:1],
+            ],
+        )
