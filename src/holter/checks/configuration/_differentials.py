@@ -71,7 +71,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     symptom(
         "loss scale falls",
         rf"\b(?:loss|grad(?:ient)?) ?_?scal(?:e|er|ing)\b{NEAR}\b(?:decreas\w*|fall\w*|halv\w*|drop\w*|shrink\w*"
-        rf"|reduc\w*|minimum|collaps\w*"
+        rf"|reduc\w*|minimum|collaps\w*|down to (?:1|0)\b"
         rf"|(?:is |to |at |= ?)?(?:1|1\.0|0|0\.0)$)|\boverflow\b{NEAR}\b(?:every|each|all) (?:step|batch|iteration)",
         unless=r"settles|then (?:stays|stable)",
         loss_scale_exhausted=4.0,
@@ -178,6 +178,24 @@ SYMPTOMS: tuple[Symptom, ...] = (
         r"\bno log\b|\bnothing (?:is |was )?(?:logged|printed|shown)\b|\b(?:loss|log) (?:is |are )?(?:not"
         r"|never) (?:logged|printed|shown|displayed)",
         logging_interval=5.0,
+    ),
+    symptom(
+        "something is nan",
+        r"\bnans?\b",
+        unless=r"\b(?:no|not|without|never|skip\w*|ignor\w*) (?:\w+ )?nans?\b|\bnans? (?:filter|check|metric)",
+        labels_all_masked=1.5,
+        lr_too_high=0.5,
+        fully_masked_attention_nan=0.5,
+        loss_formula_instability=0.5,
+    ),
+    symptom(
+        "training collapses early",
+        r"\b(?:training|model|run|loss) (?:suddenly )?(?:collaps\w*|breaks? down|falls? apart)\b",
+        lr_too_high=3.0,
+        warmup_missing=2.0,
+        grad_clip_disabled=2.0,
+        seed_instability=1.0,
+        low_precision_weights=0.5,
     ),
     *OUTPUTS,
 )

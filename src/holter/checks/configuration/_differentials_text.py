@@ -13,6 +13,7 @@ OUTPUTS: tuple[Symptom, ...] = (
         rf"|\b(?:keeps?|goes|continues?) (?:on )?(?:\w+ )?(?:generat|talk|writ|output|until|to generate)"
         rf"|{GENERATED}{NEAR}\b(?:until|up to|reach\w*|always) (?:the )?(?:max\w*|(?:length|token) limit|limit)"
         r"|\b(?:endless|infinite|never-ending)\w* (?:generation|output|text|loop)|\bno (?:eos|end)\b|\bruns on\b"
+        r"|\bforever\b"
         r"|\brambl",
         unless=r"\btraining (?:does not|never) (?:stop|end)",
         pad_equals_eos=4.0,

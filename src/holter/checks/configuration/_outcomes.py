@@ -14,7 +14,7 @@ LOSS = re.compile(r"(^|_|/|\.)(loss|perplexity|ppl)(_(first|last|final|end|start
 SCORE = re.compile(
     r"(^|_|/|\.)(accuracy|acc|f1|mcc|bleu|chrf|rouge\w*|exact_match|em|success|auc|pearson|spearman|score)$", re.I
 )
-GRADIENT = re.compile(r"(^|_|/|\.)grad(ient)?_norm$", re.I)
+GRADIENT = re.compile(r"\bgrad(ient)?_norm$", re.I)
 OTHER_NUMBER = re.compile(
     r"grad_norm|runtime|seconds|speed|memory|tokens_per|_relative|_pct|time$|surf_|vol_|error$", re.I
 )
@@ -76,6 +76,8 @@ def groups_of(rows: Sequence[Mapping[str, Value]]) -> list[Group]:
 
 def is_setting(name: str, value: Value) -> bool:
     """Whether a column was set rather than observed."""
+    if name == "max_grad_norm":
+        return True
     if name in PROGRESS or name in WORDS or OTHER_NUMBER.search(name):
         return False
     return not (LOSS.search(name) or SCORE.search(name))

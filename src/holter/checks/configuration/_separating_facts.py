@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from holter.checks.base import clues
 from holter.checks.context import Compute, is_preference, is_reinforcement, model_names, precision, quantised_bits
 from holter.checks.look import adapters_on, brain_weights, is_off, known, plain, switched_on, written
+from holter.checks.numerics._suspects import overflow_clues
 from holter.checks.symptoms import number
 from holter.finding import Clue
 from holter.run import Run
@@ -40,7 +41,9 @@ def separating(symptom: str, text: str, run: Run) -> Iterator[Clue]:
         yield from clues(why, loss_coefficient_zero=2.0, no_trainable_params=1.0, lr_zero=1.0, lr_too_high=-2.0)
     elif symptom == "loss stands still" and re.search(r"0\.69", text):
         yield from clues("ln 2 is the loss of guessing between two classes", lr_too_high=1.5, seed_instability=2.0)
-    if symptom == "training loss rises":
+    if symptom == "something is nan":
+        yield from overflow_clues(run)
+    if symptom in ("training loss rises", "training collapses early"):
         yield from _rises(text, run)
     if symptom == "loss is huge" and quantised_bits(run) is not None:
         yield from clues("the weights are quantised", quantized_precision_mismatch=4.0)

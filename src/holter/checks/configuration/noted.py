@@ -115,7 +115,8 @@ WORDS: tuple[tuple[str, dict[str, float]], ...] = (
     (
         rf"\b(?:some|certain|different|other|few)\b (?:random )?seeds?\b{NEAR}"
         r"\b(?:fail\w*|chance|collaps\w*|bad|low|differ\w*)"
-        r"|\bdepends? on the (?:random )?seed",
+        r"|\bdepends? on the (?:random )?seed"
+        r"|\bsome runs\b[^;]{0,60}\b(?:others|while|but)\b",
         {"seed_instability": 5.0},
     ),
     (
