@@ -13,7 +13,8 @@ from holter.run import Gap, Source
 
 MAX_FILES = 20_000  # a folder of a training run holds dozens; beyond this it is a data set or a home folder
 SKIPPED_FOLDERS = {".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".mypy_cache", ".ruff_cache"}
-SKIPPED_FOLDERS |= {"holter-reports", "holter-capsules", "holter-trials"}  # conclusions of ours must not come back as evidence
+OUR_CONCLUSIONS = {"holter-reports", "holter-capsules", "holter-trials"}  # must not come back as evidence
+SKIPPED_FOLDERS |= OUR_CONCLUSIONS
 
 
 @dataclass
