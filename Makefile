@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_FLAGS ?= --quiet --disable-pip-version-check
+EXTRA_TESTS := tests/readers/test_stores.py tests/guard/test_frameworks.py tests/experiments/test_ray_engine.py tests/recipes/test_kedro.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-logs test test-slow check format docs bench clean test-versions
+.PHONY: help demo demo-logs test test-slow test-extras check format docs bench clean test-versions
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -50,6 +51,11 @@ docs: $(VENV)/test.stamp ## make the pages that come from the code
 
 bench: $(VENV)/test.stamp ## run the benchmarks that need nothing outside the repository
 	$(BIN)/python benchmarks/run_all.py
+
+test-extras: ## the tests of optional libraries, in an environment of their own
+	$(PYTHON) -m venv $(VENV)-extras
+	$(VENV)-extras/bin/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[train,dev,mlflow,wandb,kedro,lightning,ray]'
+	$(VENV)-extras/bin/python -m pytest -m "not gpu and not versions" $(EXTRA_TESTS)
 
 test-versions: $(VENV)/test.stamp ## account for loss and gradient under other transformers versions
 	$(BIN)/python scripts/version_envs.py > $(VENV)/interpreters.txt

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
+import yaml
 
 from holter.checks.engine import run_checks
 from holter.checks.registry import CHECKS, load
 from holter.finding import Outcome
 from holter.readers import read
 
-FAULTS = YAML(typ="safe").load(Path(__file__).with_name("faults.yaml"))
+FAULTS = yaml.safe_load(Path(__file__).with_name("faults.yaml").read_text(encoding="utf-8"))
 FAMILIES = ("CFG", "DAT", "TOK", "LAB", "MOD", "DIS", "EVL", "SYS")
 LEAST_BITS = 1.5
 
