@@ -87,16 +87,6 @@ def _not_quantised(run: Run) -> str | None:
     return f"{' and '.join(sorted(set(off)))} is off, so the weights are not quantised" if off else None
 
 
-def _rate_moves(run: Run) -> str | None:
-    rates = run.series.get("learning_rate")
-    if rates is None:
-        return None
-    index = rates.first_index([value > 0 for value in rates])
-    if index is None:
-        return None
-    return f"the logged learning rate is above zero ({rates[index]:g}, {rates.place(index)})"
-
-
 RULES: dict[str, Rule] = {
     "fp16-overflow": _no_fp16,
     "loss-scale-exhausted": _no_fp16,

@@ -157,11 +157,6 @@ def dotted(node: ast.AST) -> str:
     return "()"
 
 
-def returns_none(node: ast.expr) -> bool:
-    """Whether an expression is a call of a method that changes its object and returns None."""
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in IN_PLACE
-
-
 def mask_source(key: str, value: Any) -> Any:
     """A value found in source code as it may be kept; expressions keep their text, masked.
 
