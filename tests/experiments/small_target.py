@@ -1,6 +1,7 @@
 """A user's own function that builds a Trainer: what `module:function` names."""
 
 import os
+import tempfile
 import time
 
 import torch
@@ -39,7 +40,12 @@ def build(overrides):
     model = BertForSequenceClassification(config)
     torch.nn.init.normal_(model.classifier.weight, std=10.0 if pair else head_std)
     overrides.pop("right", None)
-    settings = {"per_device_train_batch_size": 4, "use_cpu": True, "output_dir": "unused", "learning_rate": 1e-3}
+    settings = {
+        "per_device_train_batch_size": 4,
+        "use_cpu": True,
+        "output_dir": tempfile.gettempdir(),
+        "learning_rate": 1e-3,
+    }
     args = TrainingArguments(**{**settings, **overrides})
     trainer = Trainer(model=model, args=args, train_dataset=Rows())
     if true_loss:

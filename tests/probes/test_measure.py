@@ -2,6 +2,7 @@
 
 import io
 import math
+import tempfile
 
 import pytest
 
@@ -66,7 +67,12 @@ SIZES = {
 
 def trainer_of(model, train=None, held=None, collator=collate, **args):
     torch.set_num_threads(1)
-    settings = {"output_dir": "unused", "use_cpu": True, "report_to": "none", "per_device_train_batch_size": 8}
+    settings = {
+        "output_dir": tempfile.gettempdir(),
+        "use_cpu": True,
+        "report_to": "none",
+        "per_device_train_batch_size": 8,
+    }
     trainer = transformers.Trainer(
         model=model,
         args=transformers.TrainingArguments(
