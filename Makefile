@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_FLAGS ?= --quiet --disable-pip-version-check
-EXTRA_TESTS := tests/readers/test_stores.py tests/guard/test_frameworks.py tests/experiments/test_ray_engine.py tests/recipes/test_kedro.py
+EXTRA_TESTS := tests/readers/test_stores.py tests/guard/test_frameworks.py tests/experiments/test_ray_engine.py tests/recipes/test_kedro.py \
+	tests/recipes/test_processes.py tests/accounting/test_deepspeed.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-logs test test-slow test-extras check format docs bench clean test-versions
@@ -54,7 +55,7 @@ bench: $(VENV)/test.stamp ## run the benchmarks that need nothing outside the re
 
 test-extras: ## the tests of optional libraries, in an environment of their own
 	$(PYTHON) -m venv $(VENV)-extras
-	$(VENV)-extras/bin/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[train,dev,mlflow,wandb,kedro,lightning,ray]'
+	$(VENV)-extras/bin/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[train,dev,mlflow,wandb,kedro,lightning,ray,deepspeed]'
 	$(VENV)-extras/bin/python -m pytest -m "not gpu and not versions" $(EXTRA_TESTS)
 
 test-versions: $(VENV)/test.stamp ## account for loss and gradient under other transformers versions
