@@ -86,9 +86,9 @@ class LossNearVocabularyGuess(Check):
         )
 
     bad = [
-        case("after the peak of the rate", config={"model_name_or_path": "llava", "learning_rate": 2e-4},
-             series={"loss": [7.4, 7.2, 8.1, 8.1, 8.0, 7.5],
-                     "learning_rate": [1.99e-4, 1.98e-4, 1.97e-4, 1.96e-4, 1.95e-4, 1.94e-4]},
+        case("after the peak of the rate", config={"model_name_or_path": "mistral-7b", "learning_rate": 3e-4},
+             series={"loss": [7.3, 7.9, 7.6, 8.2, 7.8, 7.7],
+                     "learning_rate": [2.98e-4, 2.96e-4, 2.94e-4, 2.92e-4, 2.9e-4, 2.88e-4]},
              steps=[400, 401, 402, 403, 404, 405]),
     ]  # fmt: skip
     good = [
