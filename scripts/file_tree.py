@@ -28,6 +28,7 @@ NOTES = {
     "scripts": "what makes the samples, the documentation, the picture and the demonstration",
     "scripts/known_reports.jsonl": "words and causes of public reports, a row each, with its source",
     "src": "the package",
+    "src/holter/checks/needs.json": "what each check needs, made by scripts/make_needs.py",
     "src/holter/knowledge/known_reports.json": "what scripts/learn_words.py learnt from them",
     "src/holter/py.typed": "says that the package is typed",
     "src/holter/recipes/deepspeed_zero2.json": "DeepSpeed ZeRO-2 settings of the recipes",

@@ -3,8 +3,8 @@
 Usage: python scripts/make_docs.py [--check]
 
 Made are docs/checks, docs/causes, docs/commands.md and docs/names.md, and, in README.md and the other pages of docs/,
-what stands below a `$ holter ...` line in a fenced block marked `console`. With --check nothing is written; exit 1
-says that something is out of date.
+what stands below a `$ holter ...` line in a fenced block marked `console`; and src/holter/checks/needs.json, see
+scripts/make_needs.py. With --check nothing is written; exit 1 says that something is out of date.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from tempfile import TemporaryDirectory
 
 import click
 from file_tree import tree
+from make_needs import table
 
-from holter.checks.registry import all_checks
+from holter.checks.registry import NEEDS, all_checks
 from holter.cli import COMMANDS, group
 from holter.diagnosis.causes import FAMILIES
 from holter.names import CONFIG, NAMES, SERIES, Name
@@ -58,6 +59,7 @@ CHECK_FAMILIES = {
 
 def pages() -> Iterator[tuple[Path, str]]:
     """Every file that is made as a whole."""
+    yield NEEDS, table().decode()
     for check in all_checks():
         yield DOCS / "checks" / f"{check.code}.md", page(check_page(check))
     yield DOCS / "checks" / "README.md", checks_index()
@@ -236,6 +238,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when something is out of date")
     check = parser.parse_args().check
+    if not check:
+        NEEDS.write_bytes(table())  # before the commands below are run, which read it
     found = stale()
     for path, text in sorted(found.items()):
         print(f"{'out of date' if check else 'wrote' if text is not None else 'removed'}: {path.relative_to(ROOT)}")

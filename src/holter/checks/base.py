@@ -80,10 +80,17 @@ class Check(ABC):
     severity: ClassVar[Severity]
     stage: ClassVar[Stage]
     needs: ClassVar[Needs] = Needs()
+    second_look: ClassVar[bool] = False
+    explains_symptoms: ClassVar[bool] = False
     factor: ClassVar[str | None] = None
     bad: ClassVar[Sequence[Case]]
     good: ClassVar[Sequence[Case]]
     not_enough: ClassVar[Sequence[Case]]
+
+    @classmethod
+    def load(cls) -> type[Check]:
+        """Itself; a check of which only the entry is known (`holter.checks.registry.Entry`) is imported here."""
+        return cls
 
     @abstractmethod
     def detect(self, run: Run) -> Iterable[Finding]:
@@ -122,7 +129,7 @@ class SecondLook(Check):
     One that ``explains_symptoms`` runs only where a symptom was found: alone it would find a cause for everything.
     """
 
-    explains_symptoms: ClassVar[bool] = False
+    second_look = True
 
     def detect(self, run: Run) -> Iterable[Finding]:
         """What it finds where nobody found anything."""

@@ -1,13 +1,21 @@
-"""One table: code -> class. Searching for a code finds the file; listing codes imports no check."""
+"""One table: code -> class. Searching for a code finds the file; listing codes imports no check.
+
+What a check needs stands in its class. `needs.json`, made of the classes by ``scripts/make_needs.py``, repeats it, so
+that the many checks whose needs a run does not meet are told as skipped without being imported.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from holter.checks.base import Check
+import orjson
+
+from holter.checks.base import Check, Needs
+
+NEEDS = Path(__file__).with_name("needs.json")
 
 CHECKS: dict[str, str] = {
     # code: "<family>.<module>:<Class>", below holter.checks
@@ -301,3 +309,28 @@ def all_checks() -> Iterator[type[Check]]:
     """Every check, in order of code."""
     for code in sorted(CHECKS):
         yield load(code)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What is known of a check before it is imported; the names are those of `Check`."""
+
+    code: str
+    name: str
+    needs: Needs
+    second_look: bool = False
+    explains_symptoms: bool = False
+
+    def load(self) -> type[Check]:
+        """The class."""
+        return load(self.code)
+
+
+def entries() -> Iterator[Entry | type[Check]]:
+    """Every check, in order of code, not imported; one that `needs.json` does not hold yet comes as its class."""
+    known = orjson.loads(NEEDS.read_bytes())
+    for code in sorted(CHECKS):
+        if code in known:
+            yield Entry(code=code, **known[code] | {"needs": Needs(**known[code]["needs"])})
+        else:
+            yield load(code)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from holter.checks.engine import CheckResults, run_checks
-from holter.checks.registry import all_checks
+from holter.checks.registry import entries
 from holter.diagnosis.causes import CAUSES, same_cause
 from holter.diagnosis.confidence import confidences
 from holter.diagnosis.consequences import consequences, explained_away
@@ -34,7 +34,7 @@ __all__ = ["diagnose", "judge", "scores_and_exclusions"]
 
 def diagnose(run: Run) -> Diagnosis:
     """The answer for one run, from all registered checks."""
-    return judge(run, run_checks(run, all_checks()))
+    return judge(run, run_checks(run, entries()))
 
 
 def judge(run: Run, results: CheckResults) -> Diagnosis:
