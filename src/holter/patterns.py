@@ -1,4 +1,5 @@
-"""Regular expressions that are compiled when they are first used: most checks of a diagnosis never need theirs."""
+"""Regular expressions that are compiled when they are first used: most readers and
+checks of a diagnosis never need theirs."""
 
 from __future__ import annotations
 

@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from holter.names import config_name, meaning_of
+from holter.patterns import regex
 from holter.run import Run, Value
 
-_NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_NUMBER = regex(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _DTYPES = {
     "float16": ("float16", "fp16", "half", "16-true", "f16"),
     "bfloat16": ("bfloat16", "bf16", "bf16-true"),
@@ -204,7 +205,7 @@ def _wants_number(name: str) -> bool:
 
 
 _BATCHES = frozenset({"per_device_train_batch_size", "effective_batch_size"})
-_PRODUCT = re.compile(r"(\d{1,6})((?:\s*[x×*]\s*\d{1,6})+)(?:\s*(?:=.*|\(.*\)))?")
+_PRODUCT = regex(r"(\d{1,6})((?:\s*[x×*]\s*\d{1,6})+)(?:\s*(?:=.*|\(.*\)))?")
 
 
 def _factors(text: str) -> tuple[int, ...]:
@@ -219,9 +220,9 @@ def _is_count(name: str) -> bool:
 
 
 _COUNTS = frozenset({"count", "updates", "epochs", "sequences", "tokens", "rows"})
-_MORE = re.compile(r">(?!=)|above|over|more than")
-_LESS = re.compile(r"<(?!=)|below|under|less than")
-_BOUND = re.compile(
+_MORE = regex(r">(?!=)|above|over|more than")
+_LESS = regex(r"<(?!=)|below|under|less than")
+_BOUND = regex(
     r"(?:[<>=≤≥~≈±]+|below|under|above|over|about|around|at least|at most|up to|less than|more than|approx\w*\.?)?\s*"
     r"([-+]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(%|k|K)?(?:\s+[a-z]+)?"
 )

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from holter.errors import ReadError
+from holter.patterns import regex
 from holter.run import Run, Source
 
 MAX_TEXT_BYTES = (
@@ -178,7 +179,7 @@ def guess_encoding(head: bytes) -> str | None:
 
 
 _WORDS: dict[str, Any] = {"true": True, "false": False, "none": None, "null": None, "~": None}
-_NUMBER = re.compile(r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_NUMBER = regex(r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _NOT_FINITE = {"nan", "inf", "-inf", "+inf", "infinity", "-infinity", "+infinity", ".nan", ".inf", "-.inf"}
 
 

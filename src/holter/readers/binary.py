@@ -6,17 +6,16 @@ them, and the plain values among them are kept; everything that would import or 
 
 from __future__ import annotations
 
-import re
-
+from holter.patterns import regex
 from holter.readers.base import CERTAIN, LIKELY, Match, Sample
 from holter.run import Authority, Gap, Run, Value
 
 NAME = "binary"
 
 MAX_ARGUMENTS = 8 << 20  # bytes of a training_args.bin; real ones have a few kilobytes
-_WEIGHTS = re.compile(r"\.(?:safetensors|bin|pt|pth|ckpt|gguf|h5|msgpack|npz|npy|onnx|tflite|distcp|model|spm)$")
-_PICKLES = re.compile(r"\.(?:pkl|pickle|joblib|dill)$")
-_DATA = re.compile(r"\.(?:arrow|parquet|feather|zip|gz|tar|tgz|zst|xz|bz2|7z|png|jpe?g|gif|webp|pdf|wav|mp3|flac|mp4)$")
+_WEIGHTS = regex(r"\.(?:safetensors|bin|pt|pth|ckpt|gguf|h5|msgpack|npz|npy|onnx|tflite|distcp|model|spm)$")
+_PICKLES = regex(r"\.(?:pkl|pickle|joblib|dill)$")
+_DATA = regex(r"\.(?:arrow|parquet|feather|zip|gz|tar|tgz|zst|xz|bz2|7z|png|jpe?g|gif|webp|pdf|wav|mp3|flac|mp4)$")
 _ARGUMENTS = "training_args.bin"
 
 

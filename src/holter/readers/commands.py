@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 from holter.names import NEVER_BARE, config_name, meaning_of, normal
+from holter.patterns import regex
 from holter.readers.base import literal
 from holter.run import Authority, Run, Source, Value
 from holter.secrets import mask, mask_value
@@ -21,17 +22,17 @@ from holter.values import add
 MAX_VARIABLE = 10_000  # characters of a variable that is filled in: variables built of themselves grow without end
 FEW_KNOWN = 2  # a command that is no launcher counts when so many of its options are settings
 
-_ASSIGNMENT = re.compile(r"(?:export\s+|set\s+|%env\s+|env\s+)?([A-Za-z_]\w*)=(.*)", re.S)
-_VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^}]*))?\}|(\w+))")
+_ASSIGNMENT = regex(r"(?:export\s+|set\s+|%env\s+|env\s+)?([A-Za-z_]\w*)=(.*)", re.S)
+_VARIABLE = regex(r"\$(?:\{(\w+)(?::?-([^}]*))?\}|(\w+))")
 _SEPARATORS = frozenset({";", "&&", "||", "|", "&", "do", "then", "else", "done", "fi"})
 _LAUNCHERS = ("accelerate", "torchrun", "deepspeed", "horovodrun", "mpirun", "srun")  # the one that counts first
-_PROGRAMS = re.compile(
+_PROGRAMS = regex(
     r"(?:.*/)?(?:python[\d.]*|\w+\.py|llamafactory-cli|axolotl|tune|xtuner|swift|litgpt|trl|kedro|fairseq-\w+)$"
 )
-_PINNED = re.compile(r"([A-Za-z][\w.\-]*)(?:\[[\w,\-]*\])?==([\w.+!]+)$")
-_HYDRA = re.compile(r"[+~]{0,2}([A-Za-z_][\w./@\-]*)=(.*)", re.S)
-_NUMBER = re.compile(r"-?\.?\d")
-_HOSTS = re.compile(r"@?[\w.\-]+:([\d,]+)")
+_PINNED = regex(r"([A-Za-z][\w.\-]*)(?:\[[\w,\-]*\])?==([\w.+!]+)$")
+_HYDRA = regex(r"[+~]{0,2}([A-Za-z_][\w./@\-]*)=(.*)", re.S)
+_NUMBER = regex(r"-?\.?\d")
+_HOSTS = regex(r"@?[\w.\-]+:([\d,]+)")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
+from holter.patterns import regex
 from holter.readers.base import LIKELY, UNSURE, Match, Sample
 from holter.run import Run
 
 NAME = "console log"
 _SUFFIXES = {".log", ".out", ".err", ".txt", ".stdout", ".stderr"}
-_NAMES = re.compile(r"(?:^|[\W_])(?:log|logs|nohup|stdout|stderr|slurm|console|output)(?:[\W_]|$)")
+_NAMES = regex(r"(?:^|[\W_])(?:log|logs|nohup|stdout|stderr|slurm|console|output)(?:[\W_]|$)")
 _CODE_AND_DATA = (
     ".py .pyi .js .ts .css .html .htm .xml .svg .c .h .cc .cpp .cu .java .go .rs .rb .lua .tex .bib .csv .tsv .json "
     ".jsonl .yaml .yml .toml .ini .cfg .md .rst .ipynb .sh .bat .ps1 .sql .lock .vocab .merges"

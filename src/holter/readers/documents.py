@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from holter.names import config_name
+from holter.patterns import regex
 from holter.readers.tree import Entry, Node, TooLarge, Tree, flatten, repeated
 from holter.run import Authority, Gap, Run, Source, Value
 from holter.secrets import mask_value
@@ -14,7 +14,7 @@ from holter.values import add
 
 LIST_SHOWN = 5  # repeated keys named in one file; more of the same would drown the rest
 
-_VERSIONS = re.compile(r"(?:^|\.)(?:versions?|packages|library_versions)\.([A-Za-z][\w.\-]*)$")
+_VERSIONS = regex(r"(?:^|\.)(?:versions?|packages|library_versions)\.([A-Za-z][\w.\-]*)$")
 _AUTO = "auto"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from holter.patterns import regex
 from holter.readers.base import CERTAIN, Match, Sample
 from holter.run import Run
 
@@ -27,7 +28,7 @@ _KINDS = {
     "probe": "probe",
     "probes": "probe",
 }
-_ENTRY = re.compile(r"\s*(?:#.*\s+)*(?:- )?[A-Za-z_][\w.\-/]*:(?:\s|$)")
+_ENTRY = regex(r"\s*(?:#.*\s+)*(?:- )?[A-Za-z_][\w.\-/]*:(?:\s|$)")
 _SUFFIXES = (".yaml", ".yml", ".json", ".toml", ".txt")
 
 

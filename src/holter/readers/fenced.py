@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from holter.patterns import regex
 from holter.readers.commands import Commands
 from holter.readers.documents import add_documents
 from holter.readers.json_tree import read_json
@@ -17,10 +18,10 @@ _PYTHON = frozenset({"python", "py", "python3", "ipython", "pycon", "py3", "jupy
 _SHELL = frozenset({"bash", "sh", "shell", "zsh", "console", "shell-session", "cmd", "powershell", "slurm"})
 _SETTINGS = {"yaml": read_yaml, "yml": read_yaml, "json": read_json, "jsonc": read_json, "toml": read_toml}
 _LOG = frozenset({"", "text", "txt", "log", "output", "plaintext", "plain", "logs", "none", "error", "pytb", "diff"})
-_LOOKS_LIKE_PYTHON = re.compile(
+_LOOKS_LIKE_PYTHON = regex(
     r"^(?:from [\w.]+ import |import \w|@\w|(?:async )?def \w+\(|class \w+\b.*:$|for .+:$|[\w.]+ ?= ?\w+\()", re.M
 )
-_LOOKS_LIKE_SHELL = re.compile(
+_LOOKS_LIKE_SHELL = regex(
     r"^\s*(?:[$!%]\s*)?(?:python3?|torchrun|accelerate|deepspeed|CUDA_VISIBLE_DEVICES=)\S*\s", re.M
 )
 

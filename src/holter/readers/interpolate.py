@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from holter.names import meaning_of
+from holter.patterns import regex
 from holter.readers.tree import MAX_VALUES, Node
 from holter.run import Run, Value
 from holter.values import add, is_reference
@@ -15,7 +16,7 @@ from holter.values import add, is_reference
 MAX_CHAIN = 8  # references to references; people write one or two
 MAX_RESOLVED = 10_000  # characters; a few references that each hold several others stand for more than fits in memory
 
-_REFERENCE = re.compile(r"\$\{(?:globals:|oc\.select:|parameters:|params:)?\s*\.*([\w.\-]+)\s*(?:,\s*([^${}]*))?\}")
+_REFERENCE = regex(r"\$\{(?:globals:|oc\.select:|parameters:|params:)?\s*\.*([\w.\-]+)\s*(?:,\s*([^${}]*))?\}")
 
 Lookup = Callable[[str], Any]
 

@@ -6,13 +6,14 @@ import json
 import re
 from typing import Any
 
+from holter.patterns import regex
 from holter.readers.numbers import whole
 from holter.readers.tree import MAX_DEPTH, Node, Tree
 
 MAX_CHARACTERS = 8_000_000  # settings are kilobytes; a larger JSON file is data
 
-_COMMENT = re.compile(r'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*.*?\*/', re.S)
-_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.S)
+_COMMENT = regex(r'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*.*?\*/', re.S)
+_TRAILING_COMMA = regex(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.S)
 
 
 class _Pairs(list[tuple[str, Any]]):

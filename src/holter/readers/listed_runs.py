@@ -9,16 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from holter.patterns import regex
 from holter.readers.markdown_blocks import Block, plain_text
 from holter.run import Authority, Run, Source, Value
 
-_LINE = re.compile(r"^\s*(?:[-*+\u2022]|\d+[.)])?\s*(?P<set>[^:]{2,60}?)\s*(?:->|=>|\u2192|:)\s+(?P<came>.{2,100})$")
-_SET = re.compile(
+_LINE = regex(r"^\s*(?:[-*+\u2022]|\d+[.)])?\s*(?P<set>[^:]{2,60}?)\s*(?:->|=>|\u2192|:)\s+(?P<came>.{2,100})$")
+_SET = regex(
     r"\b(?:lr|learning[ _]rate|seed|batch|bs|warm-?up|fp16|bf16|fp32|tf32|gpus?|clip\w*|accum\w*|eager|sdpa|flash\w*|"
     r"padding|lora|4-?bit|8-?bit|precision|transformers|torch|v100|a100|h100|t4)\b",
     re.I,
 )
-_CAME = re.compile(
+_CAME = regex(
     r"\b(?:nan|inf|diverg\w+|converg\w+|works?|fine|trains?|stuck|collaps\w+|fails?)\b|\b(?:loss|acc\w*|f1|bleu|wer|mcc|"
     r"rouge\w*|perplexity|ppl|score)\b[^\d]{0,12}\d",
     re.I,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-_FENCE = re.compile(r"^\s*(?:>\s*)?(`{3,}|~{3,})\s*\{?\.?([\w+\-]*)")
-_HEADING = re.compile(r"^\s{0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
-_TABLE_RULE = re.compile(r"^\s*\|?\s*:?-{2,}:?\s*(\|\s*:?-{2,}:?\s*)*\|?\s*$")
+from holter.patterns import regex
+
+_FENCE = regex(r"^\s*(?:>\s*)?(`{3,}|~{3,})\s*\{?\.?([\w+\-]*)")
+_HEADING = regex(r"^\s{0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
+_TABLE_RULE = regex(r"^\s*\|?\s*:?-{2,}:?\s*(\|\s*:?-{2,}:?\s*)*\|?\s*$")
 LEAD_DISTANCE = 2  # lines between a lead-in such as "**Before**:" and the block it announces
 
 
@@ -84,8 +85,8 @@ def _announces(line: str) -> bool:
     return stripped.endswith((":", ":**", "：")) or (stripped.startswith("**") and stripped.endswith("**"))
 
 
-_MARKUP = re.compile(r"\*\*|__|`|~~|<[^>]+>|!?\[([^\]]*)\]\([^)]*\)")
-_SYMBOLS = re.compile(r"[\ufffd\u2600-\u27bf\U0001f000-\U0001faff\ufe0f\u2b00-\u2bff]+")
+_MARKUP = regex(r"\*\*|__|`|~~|<[^>]+>|!?\[([^\]]*)\]\([^)]*\)")
+_SYMBOLS = regex(r"[\ufffd\u2600-\u27bf\U0001f000-\U0001faff\ufe0f\u2b00-\u2bff]+")
 
 
 def plain_text(text: str) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 
+from holter.patterns import regex
 from holter.readers.fenced import kind_of, read_block
 from holter.readers.listed_runs import add_listed
 from holter.readers.markdown_blocks import Block, blocks
@@ -16,7 +16,7 @@ from holter.readers.runs_table import add_runs
 from holter.run import EVENT_MESSAGE, Assignment, Authority, Run, Series, Source, Value
 from holter.values import number
 
-_CHANGED = re.compile(r"([^\s#→]+)\s*(?:→|->)\s*([^\s(→]+)")
+_CHANGED = regex(r"([^\s#→]+)\s*(?:→|->)\s*([^\s(→]+)")
 
 
 def read_markdown(text: str, shown: str, *, cell: int | None = None) -> Run:

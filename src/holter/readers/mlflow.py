@@ -9,6 +9,7 @@ from typing import Any
 
 from holter.errors import MissingExtra, ReadError
 from holter.names import config_name
+from holter.patterns import regex
 from holter.readers.base import CERTAIN, Match, Sample, literal
 from holter.readers.extra import optional
 from holter.readers.rows import Rows
@@ -18,8 +19,8 @@ NAME = "MLflow"
 
 _SQLITE = b"SQLite format 3\x00"
 _SQLITE_TABLES = (b"experiments", b"latest_metrics", b"alembic_version")
-_RUN_META = re.compile(r"^run_(?:id|uuid):", re.M)
-_EXPERIMENT_META = re.compile(r"^experiment_id:", re.M)
+_RUN_META = regex(r"^run_(?:id|uuid):", re.M)
+_EXPERIMENT_META = regex(r"^experiment_id:", re.M)
 _PARTS = {"metrics", "params", "tags", "inputs", "outputs"}
 _PART_OF_RUN = "part of an MLflow run, which is read as a whole"
 MAX_RUNS = 200  # runs of one store; a store with more is not one training

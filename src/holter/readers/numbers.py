@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
+
+from holter.patterns import regex
 
 NUMBER = (
     r"[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?"
@@ -11,9 +12,9 @@ NUMBER = (
 )
 """A number with or without thousands separators and exponent, or a spelling of nan and infinity."""
 
-_WHOLE = re.compile(NUMBER)
-_WRAPPED = re.compile(rf"(?:[~≈<>≤≥]=?\s*|\*\*|`)*({NUMBER})\s*(%?)(?:\*\*|`)*")
-_OF = re.compile(r"(\d+)\s*/\s*\d+")
+_WHOLE = regex(NUMBER)
+_WRAPPED = regex(rf"(?:[~≈<>≤≥]=?\s*|\*\*|`)*({NUMBER})\s*(%?)(?:\*\*|`)*")
+_OF = regex(r"(\d+)\s*/\s*\d+")
 
 
 MOST_DIGITS = 300

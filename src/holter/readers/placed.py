@@ -6,18 +6,19 @@ import re
 from collections.abc import Iterable
 
 from holter.names import series_name
+from holter.patterns import regex
 from holter.readers.base import Sample
 from holter.readers.tree import Entry
 from holter.run import NAN, Run, Series
 from holter.values import number
 
-_PLACE = re.compile(
+_PLACE = regex(
     r"[_. ]*(?:at|after|in|of)?[_. ]*"
     r"(?:(?P<unit>(?<![a-z])steps?|iter(?:ation)?s?|epochs?|(?<![a-z])eps?)[_. ]*(?P<at>\d+)"
     r"|(?<=[_. ])(?P<before>\d+)[_. ]*(?P<kind>steps?|iter(?:ation)?s?|epochs?))(?![a-z\d])",
     re.I,
 )
-_START = re.compile(r"[_. ]*(?:at_)?(?:the_)?(?:start|beginning|init(?:ial)?(?:ly)?|first)(?:_step)?(?![a-z\d])", re.I)
+_START = regex(r"[_. ]*(?:at_)?(?:the_)?(?:start|beginning|init(?:ial)?(?:ly)?|first)(?:_step)?(?![a-z\d])", re.I)
 """Words for the first value, beside others that name their step."""
 
 _NOT_FINITE = {"nan": NAN, ".nan": NAN, "inf": float("inf"), ".inf": float("inf")}

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from holter.names import NEVER_BARE, config_name, normal
+from holter.patterns import regex
 from holter.quantity import is_result
 from holter.readers.base import literal
 from holter.readers.markdown_blocks import Block, cells, plain_text
@@ -32,27 +33,27 @@ _PLAIN_ENOUGH = frozenset({"seed", "optimizer", "scheduler", "epochs", "eps", "p
 """General words that mean a setting even in a sentence's place; ``precision`` there is more often a metric."""
 
 _KEY = r"[A-Za-z_][\w.\-]{0,60}"
-_INLINE = re.compile(rf"`\s*({_KEY})\s*(?::\s*(?:bool|int|float|str)\s*=|[:=])\s*(?:&\w+\s+)?([^`]{{1,80}}?)\s*`")
-_ARROW = re.compile(rf"`?({_KEY})`?\s*[:=]\s*`?([^\s`→]+)`?\s*(?:→|->|=>)\s*\**`?([^\s`*,;]+)`?\**")
-_BULLET = re.compile(
+_INLINE = regex(rf"`\s*({_KEY})\s*(?::\s*(?:bool|int|float|str)\s*=|[:=])\s*(?:&\w+\s+)?([^`]{{1,80}}?)\s*`")
+_ARROW = regex(rf"`?({_KEY})`?\s*[:=]\s*`?([^\s`→]+)`?\s*(?:→|->|=>)\s*\**`?([^\s`*,;]+)`?\**")
+_BULLET = regex(
     rf"^\s*(?:[-*+]|\d+\.)\s+(?:\[[ xX]\]\s+)?(?:\*\*)?`?({_KEY}(?: {_KEY})?)`?(?:\*\*)?\s*[:=]\s*(?:\*\*)?"
     r"(.{1,100})$"
 )
-_VERSION = re.compile(
+_VERSION = regex(
     r"^\s*(?:[-*+]\s+)?\**(Transformers|Pytorch|PyTorch|Datasets|Tokenizers|PEFT|TRL|Accelerate|DeepSpeed)\**:?\s+v?(\d+\.\d+[\w.+]*)\s*$",
     re.I,
 )
-_PRECISION = re.compile(
+_PRECISION = regex(
     r"\b(?:using|used|trained (?:in|with)|running (?:in|with)|hard-?coded)\s+(fp16|bf16|fp32|float16|bfloat16)\b", re.I
 )
-_FINE_TUNED = re.compile(r"\bfine-tuned version of \[([\w.\-]+/[\w.\-]+|[\w.\-]+)\]\(")
-_CARD_OPTIMIZER = re.compile(
+_FINE_TUNED = regex(r"\bfine-tuned version of \[([\w.\-]+/[\w.\-]+|[\w.\-]+)\]\(")
+_CARD_OPTIMIZER = regex(
     r"^- optimizer: (?:Use )?(?:OptimizerNames\.)?(\w+) with betas=\(([\d.]+),\s*([\d.]+)\) and epsilon=([\d.e\-]+)"
 )
-_CARD_AMP = re.compile(r"^- mixed_precision_training: (?:Native AMP|Apex.*)$")  # written for fp16 only, not for bf16
-_FILE = re.compile(r"[\w\-./]+\.(?:py|ipynb|ya?ml|json|sh|toml)")
-_CITED = re.compile(r"\(([\w\-./]+\.(?:py|ipynb|ya?ml|json|sh|toml))(?::(\d+)(?:-\d+)?)?[^)]*\)")
-_SIMPLE = re.compile(r"[-+]?[\d.][\w.\-+]*|true|false|none|null|no|yes|\[[^\]]*\]|\"[^\"]*\"|'[^']*'|[\w./\-]+", re.I)
+_CARD_AMP = regex(r"^- mixed_precision_training: (?:Native AMP|Apex.*)$")  # written for fp16 only, not for bf16
+_FILE = regex(r"[\w\-./]+\.(?:py|ipynb|ya?ml|json|sh|toml)")
+_CITED = regex(r"\(([\w\-./]+\.(?:py|ipynb|ya?ml|json|sh|toml))(?::(\d+)(?:-\d+)?)?[^)]*\)")
+_SIMPLE = regex(r"[-+]?[\d.][\w.\-+]*|true|false|none|null|no|yes|\[[^\]]*\]|\"[^\"]*\"|'[^']*'|[\w./\-]+", re.I)
 
 
 def add_line(run: Run, block: Block, place: Source, role: Role) -> None:

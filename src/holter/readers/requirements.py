@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 
+from holter.patterns import regex
 from holter.readers.base import CERTAIN, LIKELY, Match, Sample
 from holter.run import Run
 
 NAME = "package versions"
 
-_PIN = re.compile(r"^[ \t]*[A-Za-z][\w.\-]*(?:\[[^\]]*\])?[ \t]*==[ \t]*\d")
+_PIN = regex(r"^[ \t]*[A-Za-z][\w.\-]*(?:\[[^\]]*\])?[ \t]*==[ \t]*\d")
 _FROZEN_LINES = 3  # fewer lines of the form name==version may stand in any text
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 import re
 
+from holter.patterns import regex
+
 
 class Role(enum.Enum):
     """``RAN``: the run in question; ``PROPOSED``: a fix or an expectation; ``OTHER``: a run it is compared with."""
@@ -15,12 +17,12 @@ class Role(enum.Enum):
 
 
 # English and Korean, the languages of the reports seen; U+FFFD stands for characters lost in an encoding accident.
-_RAN = re.compile(
+_RAN = regex(
     r"\b(before|current(?:ly)?|existing|actual|observed|original|problem|symptoms?|was|old)\b|"
     r"현[재\ufffd]|기존|증상|관측|실제",
     re.I,
 )
-_PROPOSED = re.compile(
+_PROPOSED = regex(
     r"\b(fix(?:e[sd])?|recommend\w*|after|expect\w*|solution|resol\w+|propos\w+|should|suggest\w*|updated?|"
     r"correct(?:ed)?|replace\w*|instead|target|goal|plan(?:ned)?|actions?|next steps?|to-?do|"
     r"troubleshooting|checklist|workaround|try|improve\w*|changes?|"
@@ -29,7 +31,7 @@ _PROPOSED = re.compile(
     r"추가|즉시|검[증\ufffd]\s*방법|확[인\ufffd]",
     re.I,
 )
-_OTHER = re.compile(
+_OTHER = regex(
     r"\b(backup|baseline|reference (?:run|code)|good run|working (?:run|version|code)|old code)\b|백업", re.I
 )
 

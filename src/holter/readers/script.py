@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
+from holter.patterns import regex
 from holter.readers.base import CERTAIN, LIKELY, Match, Sample
 from holter.run import Authority, Run
 
 NAME = "Python source"
 
-_PYTHON = re.compile(r"^\s*(import \w|from [\w.]+ import |def \w+\(|class \w+[(:]|@\w)", re.M)
+_PYTHON = regex(r"^\s*(import \w|from [\w.]+ import |def \w+\(|class \w+[(:]|@\w)", re.M)
 
 
 def sniff(sample: Sample) -> Match | None:

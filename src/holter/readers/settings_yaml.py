@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
+from holter.patterns import regex
 from holter.readers.base import CERTAIN, LIKELY, Match, Sample
 from holter.run import Run
 
 NAME = "YAML settings"
 
-_ENTRY = re.compile(r"^\s*(?:- )?[\"']?[A-Za-z_][\w.\-/ ]*[\"']?\s*:(?:\s|$)", re.M)
+_ENTRY = regex(r"^\s*(?:- )?[\"']?[A-Za-z_][\w.\-/ ]*[\"']?\s*:(?:\s|$)", re.M)
 
 
 def sniff(sample: Sample) -> Match | None:

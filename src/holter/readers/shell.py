@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 
+from holter.patterns import regex
 from holter.readers.base import CERTAIN, LIKELY, Match, Sample
 from holter.run import Run
 
 NAME = "shell script"
 
 _SUFFIXES = (".sh", ".bash", ".zsh", ".slurm", ".sbatch", ".job", ".pbs", ".ps1", ".bat", ".cmd")
-_DOCKER = re.compile(r"^\s*(?:RUN|ENV|CMD|ENTRYPOINT)\s+", re.M)
+_DOCKER = regex(r"^\s*(?:RUN|ENV|CMD|ENTRYPOINT)\s+", re.M)
 
 
 def sniff(sample: Sample) -> Match | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from holter.names import config_name, normal, series_name
+from holter.patterns import regex
 from holter.readers.base import CERTAIN, Match, Sample
 from holter.readers.console.tables import NOT_LOGGED
 from holter.readers.row_plan import EPOCH_KEYS, STEP_KEYS
@@ -27,9 +28,9 @@ RUN_KEYS = frozenset(
 )
 LABELS = frozenset({"wall_time", "timestamp", "_timestamp", "_runtime", "text", "label", "sentence", "prediction"})
 """Columns of a log, or of a data set, and not of a table of runs."""
-_WANDB = re.compile(r"^(?P<run>.+) - (?P<key>[^ ].*)$")
+_WANDB = regex(r"^(?P<run>.+) - (?P<key>[^ ].*)$")
 _WANDB_RANGE = ("__MIN", "__MAX", "_step")
-_TENSORBOARD = re.compile(r"tag[-_](?P<tag>.+)\.csv$", re.IGNORECASE)
+_TENSORBOARD = regex(r"tag[-_](?P<tag>.+)\.csv$", re.IGNORECASE)
 
 
 def sniff(sample: Sample) -> Match | None:

@@ -7,11 +7,12 @@ import sys
 from importlib import import_module
 from typing import Any
 
+from holter.patterns import regex
 from holter.readers.tree import MAX_DEPTH, Node, Tree
 
 tomllib: Any = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
-_DEEP_KEY = re.compile(rf"^\s*\[*\s*(?:[^\s.=#]+\s*\.\s*){{{MAX_DEPTH}}}", re.M)
+_DEEP_KEY = regex(rf"^\s*\[*\s*(?:[^\s.=#]+\s*\.\s*){{{MAX_DEPTH}}}", re.M)
 TRIES = 40  # lines dropped from the end of a file that does not parse
 
 

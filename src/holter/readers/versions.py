@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from holter.patterns import regex
 from holter.readers.base import Sample
 from holter.readers.documents import add_faults, add_version
 from holter.readers.tree import Node, Tree, flatten
@@ -12,10 +13,10 @@ from holter.readers.yaml_tree import read_yaml
 from holter.run import Authority, Run, Value
 from holter.secrets import mask
 
-PIN = re.compile(r"^\s*([A-Za-z][\w.\-]*)(?:\[[^\]]*\])?\s*===?\s*([\w.+!\-]+)\s*(?:[;#@].*)?$")
-_CONDA_PIN = re.compile(r"^\s*(?:[\w\-]+::)?([A-Za-z][\w.\-]*)\s*=+\s*(\d[\w.+!]*)(?:=\S+)?\s*$")
-_RANGE = re.compile(r"^\s*([A-Za-z][\w.\-]*)(?:\[[^\]]*\])?\s*((?:[<>~!]=?|===?)[^;#]+)")
-_COLUMNS = re.compile(r"^([A-Za-z][\w.\-]*)\s+(\d+(?:\.\w+)+\S*)(?:\s+\S+)*\s*$")
+PIN = regex(r"^\s*([A-Za-z][\w.\-]*)(?:\[[^\]]*\])?\s*===?\s*([\w.+!\-]+)\s*(?:[;#@].*)?$")
+_CONDA_PIN = regex(r"^\s*(?:[\w\-]+::)?([A-Za-z][\w.\-]*)\s*=+\s*(\d[\w.+!]*)(?:=\S+)?\s*$")
+_RANGE = regex(r"^\s*([A-Za-z][\w.\-]*)(?:\[[^\]]*\])?\s*((?:[<>~!]=?|===?)[^;#]+)")
+_COLUMNS = regex(r"^([A-Za-z][\w.\-]*)\s+(\d+(?:\.\w+)+\S*)(?:\s+\S+)*\s*$")
 
 
 def add_conda(run: Run, text: str, sample: Sample) -> None:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from holter.names import config_name, series_name
+from holter.patterns import regex
 from holter.readers.base import Sample
 from holter.readers.documents import add_entry, add_faults, entries, rows_of, too_large
 from holter.readers.facts import SIGNATURE, SIGNED
@@ -25,7 +26,7 @@ MAX_ROWS = 1_000
 LEAST_ROWS = 3
 """Rows that make a course; two may be two runs that were stopped at different steps."""
 
-_PROSE = re.compile(r"^(\s*(?:- )?[\w.\-/]+:[ \t]+)([^\s'\"\[{|>&*!%@`#].*?:(?:[ \t].*)?)$", re.M)
+_PROSE = regex(r"^(\s*(?:- )?[\w.\-/]+:[ \t]+)([^\s'\"\[{|>&*!%@`#].*?:(?:[ \t].*)?)$", re.M)
 _NOT_A_NUMBER = frozenset({"nan", "inf", "-inf", "+inf", "infinity", "-infinity", ".nan", ".inf", "-.inf"})
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from holter.patterns import regex
 from holter.readers.numbers import MOST_DIGITS
 from holter.readers.tree import MAX_DEPTH, MAX_VALUES, Node, Tree
 
@@ -16,8 +17,8 @@ MAX_RAW = 200  # characters of a value kept as written
 MAX_TRIES = 40  # ends that are tried in a file that breaks off: more would only show that it is broken throughout
 
 _BOOLS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
-_ENTRY = re.compile(r"\s*(?:- |[\w.\-]+:(?:\s|$))")
-_SEXAGESIMAL = re.compile(r"[-+]?\d+(:[0-5]?\d)+(\.\d*)?")
+_ENTRY = regex(r"\s*(?:- |[\w.\-]+:(?:\s|$))")
+_SEXAGESIMAL = regex(r"[-+]?\d+(:[0-5]?\d)+(\.\d*)?")
 
 
 def read_yaml(text: str) -> Tree:

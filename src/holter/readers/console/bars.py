@@ -6,22 +6,24 @@ import math
 import re
 from dataclasses import dataclass
 
-_TQDM = re.compile(
+from holter.patterns import regex
+
+_TQDM = regex(
     r"(?P<title>[^|\r\n]{0,80}?):?\s*(?P<percent>\d{1,3})%\s?\|[^|\r\n]{0,400}\|\s*(?P<done>[\d,.]+[kMG]?)\s*/\s*(?P<total>[\d,.]+[kMG]?)"
     r"(?:\s*\[(?P<inside>[^\]\r\n]*)\]?)?"
 )
 PLAIN = r"[ \t]*\d{1,3}%\|[^|\x1b\r\n]*\| (\d+)/(\d+) \[[\d:]+<[\d:?]+(?:, +[\d.?]+ ?[A-Za-z]+/[A-Za-z]+)?\][ \t]*"
 """The Trainer's bar and nothing else: how far, of how many."""
 
-_PLAIN = re.compile(PLAIN)
-_TQDM_PLAIN = re.compile(r"(?P<percent>\d{1,3})%\s+(?P<done>\d+)/(?P<total>\d+)\s+\[(?P<inside>[^\]\r\n]*)\]?")
-_NOTEBOOK = re.compile(
+_PLAIN = regex(PLAIN)
+_TQDM_PLAIN = regex(r"(?P<percent>\d{1,3})%\s+(?P<done>\d+)/(?P<total>\d+)\s+\[(?P<inside>[^\]\r\n]*)\]?")
+_NOTEBOOK = regex(
     r"^\s*\[\s*(?P<done>\d+)/(?P<total>\d+)\s+[\d:]+\s*<\s*[\d:?]+(?:,\s*[^\],]*)?(?:,\s*Epoch\s+(?P<epoch>[\d.]+)/\d+)?\]"
 )
-_KERAS = re.compile(r"^\s*(?P<done>\d+)/(?P<total>\d+)\s+(?:\[[=>.]*\]|[━╸╺ ]+)\s*(?:-\s*)?")
-_RATE = re.compile(r"^\s*[\d:?]+\s*<\s*[\d:?]+(?:,\s*(?:[\d.?]+\s*(?:[A-Za-z]+/s|s/[A-Za-z]+)|\?\S*))?")
-_PAIR_IN_TITLE = re.compile(r"[A-Za-z]\s*[:=]\s*[-+]?[\d.n]")
-_EPOCH = re.compile(r"\bepoch\b\D{0,6}(?P<epoch>\d+)", re.IGNORECASE)
+_KERAS = regex(r"^\s*(?P<done>\d+)/(?P<total>\d+)\s+(?:\[[=>.]*\]|[━╸╺ ]+)\s*(?:-\s*)?")
+_RATE = regex(r"^\s*[\d:?]+\s*<\s*[\d:?]+(?:,\s*(?:[\d.?]+\s*(?:[A-Za-z]+/s|s/[A-Za-z]+)|\?\S*))?")
+_PAIR_IN_TITLE = regex(r"[A-Za-z]\s*[:=]\s*[-+]?[\d.n]")
+_EPOCH = regex(r"\bepoch\b\D{0,6}(?P<epoch>\d+)", re.IGNORECASE)
 _SIZES = {"k": 1e3, "M": 1e6, "G": 1e9}
 
 

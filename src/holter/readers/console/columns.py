@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from holter.patterns import regex
 from holter.readers.console.row import Row
 from holter.readers.numbers import NUMBER, number
 
 LEAST = 4
 """Lines in a row, each with a higher step by the same distance, that make it a log and no table of something else."""
 
-_TWO = re.compile(rf"\s*(?P<step>\d{{1,9}})[:,]?\s+(?P<value>{NUMBER})\s*")
+_TWO = regex(rf"\s*(?P<step>\d{{1,9}})[:,]?\s+(?P<value>{NUMBER})\s*")
 
 
 @dataclass

@@ -13,17 +13,18 @@ from typing import Any
 import orjson
 
 from holter.names import config_name, normal, series_name
+from holter.patterns import regex
 from holter.readers.console.row import Row
 from holter.readers.numbers import NUMBER
 from holter.readers.row_plan import EPOCH_KEYS
 
-_PAIR = re.compile(
+_PAIR = regex(
     r"""(?P<quote>['"])(?P<key>[^'"\n{}]{1,160}?)(?P=quote)\s*[:=]\s*"""
     r"""(?:(?P<open>\{)|'(?P<single>[^'\n]*)'|"(?P<double>[^"\n]*)"|(?:[A-Za-z_][\w.]*\(\s*)?(?P<number>"""
     + NUMBER
     + r""")|(?P<word>True|False|None|true|false|null)\b)"""
 )
-_OUTPUT = re.compile(r"\b\w*Output\(global_step=(?P<step>\d+),\s*training_loss=(?P<loss>" + NUMBER + r")")
+_OUTPUT = regex(r"\b\w*Output\(global_step=(?P<step>\d+),\s*training_loss=(?P<loss>" + NUMBER + r")")
 _WORDS = {"True": True, "true": True, "False": False, "false": False, "None": None, "null": None}
 
 

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from holter.patterns import regex
 from holter.readers.console.lines import Line
 from holter.readers.numbers import number
 from holter.run import (
@@ -22,50 +23,48 @@ from holter.run import (
 )
 
 _VALUE = r"(\d[\d.,]*(?:e[+-]?\d+)?)"
-_SCALE = re.compile(rf"(?:attempted loss scale:?|from)\s*{_VALUE}", re.IGNORECASE)
-_REDUCED = re.compile(
+_SCALE = regex(rf"(?:attempted loss scale:?|from)\s*{_VALUE}", re.IGNORECASE)
+_REDUCED = regex(
     rf"(?:reducing (?:loss scale )?to|setting loss scale to:?|loss scale to|new loss scale:?)\s*{_VALUE}",
     re.IGNORECASE,
 )
-_OVERFLOW_CONTEXT = re.compile(r"loss.?scale|skipp|gradient overflow|detected", re.IGNORECASE)
-_MINIMUM = re.compile(
-    r"loss scale (?:is )?(?:already )?(?:at|reached) (?:its )?minimum|minimum loss scale", re.IGNORECASE
-)
-_RANK = re.compile(r"\brank[ :=]*(\d{1,6})\b", re.IGNORECASE)
-_TRAINABLE = re.compile(
+_OVERFLOW_CONTEXT = regex(r"loss.?scale|skipp|gradient overflow|detected", re.IGNORECASE)
+_MINIMUM = regex(r"loss scale (?:is )?(?:already )?(?:at|reached) (?:its )?minimum|minimum loss scale", re.IGNORECASE)
+_RANK = regex(r"\brank[ :=]*(\d{1,6})\b", re.IGNORECASE)
+_TRAINABLE = regex(
     r"(?<!non[- ])(?<!non)trainable param(?:eter)?s?(?: \([^)]*\))?\s*[=:]\s*"
     r"(?:\d[\d.]*\s*%\s*\(\s*)?(?P<trainable>\d[\d,._]*)\s?(?P<unit>[KMBkmb])?(?![\w%]|[.,]\d)"
     r"(?:[^\d]*(?:\|\||of|/|total|all param\w*)[^\d]*"
     r"(?P<total>\d[\d,._]*)\s?(?P<total_unit>[KMBkmb])?(?![\w%]|[.,]\d))?",
     re.IGNORECASE,
 )
-_LOAD = re.compile(
+_LOAD = regex(
     r"newly initialized|were not used when initializing|not initialized from the model checkpoint|missing[_ ]keys|"
     r"unexpected[_ ]keys|size mismatch for|weights? (?:of|from) .{1,80} not (?:used|loaded|initialized)|"
     r"should probably TRAIN this model|\bUNEXPECTED\b|\bMISSING\b|\bMISMATCH\b",
 )
-_RESUME = re.compile(
+_RESUME = regex(
     r"resum(?:e|ed|ing) (?:training |from|the run|at)|continuing training from|"
     r"loading (?:model|states?) from .*checkpoint-\d+|"
     r"successfully loaded checkpoint .{1,200} at iteration [1-9]|will skip the first \d+ (?:epochs|batches)",
     re.IGNORECASE,
 )
-_WARNING = re.compile(r"\b\w*Warning\b:?|^\s*\[?WARN(?:ING)?\b|\bWARNING\b|⚠")
-_EXCEPTION = re.compile(
+_WARNING = regex(r"\b\w*Warning\b:?|^\s*\[?WARN(?:ING)?\b|\bWARNING\b|⚠")
+_EXCEPTION = regex(
     r"^(?:[\w.]+\.)?(?P<name>[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure)|Exception|Killed|Aborted|OutOfResources)"
     r"(?: \(see above[^)]*\))?(?::\s|:$|$|\()"
 )
-_FATAL = re.compile(
+_FATAL = regex(
     r"cuda (?:runtime )?error|device-side assert|out of memory|CUBLAS_STATUS_\w+|NCCL (?:error|timeout|WARN.*abort)|"
     r"watchdog caught collective operation timeout|segmentation fault|core dumped|"
     r"^\s*assert\w* .*failed|Assertion `.*` failed|ChildFailedError|Signal \d+ \(SIG",
     re.IGNORECASE,
 )
-_BANNER = re.compile(r"^\s*(?:Num|Number of|Total|Instantaneous|Gradient Accumulation)\b.* = ", re.IGNORECASE)
+_BANNER = regex(r"^\s*(?:Num|Number of|Total|Instantaneous|Gradient Accumulation)\b.* = ", re.IGNORECASE)
 _HEAD = "Traceback (most recent call last)"
-_FRAME = re.compile(r'^\s*File "[^"]+", line \d+')
-_CHAINED = re.compile(r"^(?:During handling of the above|The above exception was)")
-_DIGITS = re.compile(r"0x[0-9a-fA-F]+|\d+(?:[.,:]\d+)*")
+_FRAME = regex(r'^\s*File "[^"]+", line \d+')
+_CHAINED = regex(r"^(?:During handling of the above|The above exception was)")
+_DIGITS = regex(r"0x[0-9a-fA-F]+|\d+(?:[.,:]\d+)*")
 _UNITS = {"k": 1e3, "m": 1e6, "b": 1e9}
 
 MAX_TEMPLATES = 400  # kinds of lines kept; a log with more is data

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from holter.errors import ReadError
+from holter.patterns import regex
 from holter.readers.base import HEAD_BYTES, Sample, guess_encoding, unreadable, without_holes
 from holter.run import Gap
 
@@ -16,10 +17,10 @@ MAX_SEGMENT = 20_000  # characters of one message looked at; longer ones are dum
 
 _ESCAPES = re.compile(rb"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b\r\n]*(?:\x07|\x1b\\)|[@-_])")
 _CONTROLS = b"\x08\x00"
-_ANSI = re.compile(rf"{_ESCAPES.pattern.decode()}|[\x08\x00]")
+_ANSI = regex(rf"{_ESCAPES.pattern.decode()}|[\x08\x00]")
 _LEVEL = r"(?:DEBUG|INFO|NOTICE|WARNING|WARN|ERROR|CRITICAL|FATAL)"
 _CLOCK = r"\d{4}[-/]\d\d[-/]\d\d[ T]\d\d:\d\d(?::\d\d)?(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
-_PREFIXES = re.compile(
+_PREFIXES = regex(
     "|".join(
         (
             r"\s*\[(?:default|rank|RANK|Rank)[ :]?(?P<bracket>\d{1,6})\]\s*:?\s*",

@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 
 from holter.names import series_name
+from holter.patterns import regex
 from holter.readers.console.row import Row
 from holter.readers.numbers import NUMBER, number
 
 LEAST = 3
 """Numbers that make a course; two brackets around one or two are how tensors and shapes are printed."""
 
-_LIST = re.compile(
+_LIST = regex(
     r"(?P<key>[A-Za-z_][\w/]*(?:[ _]\w+){0,3}?)\s*[:=]\s*"
     rf"\[(?P<items>\s*(?:tensor\(|np\.float\d+\()?{NUMBER}[^\[\]]*)\]"
 )
-_NUMBER = re.compile(rf"(?<![\w.]){NUMBER}(?![\w.]*[A-Za-z_])")
-_ENDINGS = re.compile(r"(?:[_ ](?:history|list|values|curve|log|per[_ ]\w+))+$")
+_NUMBER = regex(rf"(?<![\w.]){NUMBER}(?![\w.]*[A-Za-z_])")
+_ENDINGS = regex(r"(?:[_ ](?:history|list|values|curve|log|per[_ ]\w+))+$")
 
 
 def parse(body: str) -> list[Row]:

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from holter.names import config_name, normal, series_name
+from holter.patterns import regex
 from holter.readers.console import bars, columns, dicts, lists, pairs, settings, tables
 from holter.readers.console.events import Events, says_something_else
 from holter.readers.console.lines import Line, clean, decode
@@ -19,10 +20,10 @@ from holter.readers.row_plan import EPOCH_KEYS
 from holter.readers.rows import Rows
 from holter.run import EVENT_MESSAGE, NAN, Authority, Event, Run, Source, Value
 
-_NUMBER = re.compile(r"\d|nan|inf", re.IGNORECASE)
-_BLOCK = re.compile(r"^\*{3,}\s*(?P<what>\w+) (?:metrics|results?)\b[^*]*\*{3,}$", re.IGNORECASE)
-_BULLET = re.compile(r"^\s*(?:\|\s*>|-{1,2}>|\*|-)\s+")
-_HELD_OUT = re.compile(
+_NUMBER = regex(r"\d|nan|inf", re.IGNORECASE)
+_BLOCK = regex(r"^\*{3,}\s*(?P<what>\w+) (?:metrics|results?)\b[^*]*\*{3,}$", re.IGNORECASE)
+_BULLET = regex(r"^\s*(?:\|\s*>|-{1,2}>|\*|-)\s+")
+_HELD_OUT = regex(
     r"(?:^|[\s\[(|>*=-])(?:valid(?:ation)?|val|eval(?:uation)?|test(?:ing)?|dev)\s*"
     r"(?:[:\])|](?!\s*[\d.])|: \[|\son '|\s(?:epoch|set|results?|step)\b|\s-\s)",
     re.IGNORECASE,

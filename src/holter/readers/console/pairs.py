@@ -11,13 +11,14 @@ import re
 from functools import lru_cache
 
 from holter.names import series_name
+from holter.patterns import regex
 from holter.readers.console.row import Row
 from holter.readers.numbers import NUMBER, number
 
 _WORD = r"(?!(?:[Nn]a[Nn]|NAN|[Ii]nf(?:inity)?|INF)\b)[A-Za-z_][\w/@.+\-]*(?:\([A-Za-z%/ ]{1,12}\))?"
 _START = r"(?:^|(?<=[|,;\[(>:\]])|(?<=\s-)|(?<=\s\s)|(?<=\t)|(?<=\d))\s*"
 _COUNT = r"\s*(?:\((?:train|training)\))?\s*(?:[:=#]|\bno\.?)?\s*[\[(]?\s*"
-_STEP = re.compile(
+_STEP = regex(
     _START
     + r"(?:(?P<sure>global[_ ]?step|num_updates|train(?:ing)?[_ ]step|optim(?:izer)?[_ ]step|step|iteration)s?"
     + r"|(?P<maybe>iter|update|batch|it)s?)\b"
@@ -25,37 +26,37 @@ _STEP = re.compile(
     + r"(?P<done>\d[\d,]*)(?![\d.]*[A-Za-z%])\s*(?:(?:/|of)\s*(?P<total>\d[\d,]*))?\s*[\])]?",
     re.IGNORECASE,
 )
-_EPOCH = re.compile(
+_EPOCH = regex(
     r"(?:^|(?<![\w/.]))epochs?"
     + _COUNT
     + r"(?P<epoch>\d+(?:\.\d+)?)(?![\d.]*[A-Za-z%])\s*(?:[\])]?\s*/\s*[\[(]?\s*(?P<total>\d+))?\s*[\])]?"
     + r"(?:\s*[:|,]?\s*[\[(]?\s*(?P<done>\d+)\s*/\s*(?P<batches>\d+)\s*(?:\(\s*\d+%\s*\))?\s*[\])]?)?",
     re.IGNORECASE,
 )
-_TORCHTUNE = re.compile(r"^\s*(?P<epoch>\d+)\|(?P<step>\d+)\|(?=[A-Za-z])")
-_DARKNET = re.compile(
+_TORCHTUNE = regex(r"^\s*(?P<epoch>\d+)\|(?P<step>\d+)\|(?=[A-Za-z])")
+_DARKNET = regex(
     rf"^\s*(?P<step>\d+): (?P<loss>-?{NUMBER}), -?{NUMBER} avg(?: loss)?, (?P<learning_rate>{NUMBER}) rate\b"
 )
-_BRACKETS = re.compile(r"^\s*(?:Iter|iter)\((?:train|val)\)\s*\[\s*(?P<step>\d+)/\s*(?P<total>\d+)\]")
+_BRACKETS = regex(r"^\s*(?:Iter|iter)\((?:train|val)\)\s*\[\s*(?P<step>\d+)/\s*(?P<total>\d+)\]")
 _COUNTED = (
     r"(?!(?<=[a-zA-Z])\s*(?:(?:values?|counts?|checks?)(?:\s+\w+)?)?\s*[:=]\s*"
     r"(?:\d(?!\d*\s?%)|[Tt]rue\b|[Ff]alse\b|None\b))"
 )
 """After a NaN: what says that a count or a question follows, as in ``loss nan: False``; a share is a progress bar's."""
 
-_PAIR = re.compile(
+_PAIR = regex(
     rf"(?<![\w.])(?P<key>{_WORD}(?: {_WORD}){{0,5}})(?P<sep>\s*\(?[:=]+\s*|\s+)[\[('\"]*"
     rf"(?:tensor\()?(?P<bound>[<>~≈]?)(?P<number>{NUMBER})(?!\d|\.\d|:\d)(?P<unit>%)?{_COUNTED}"
 )
-_OF_THE_RUN = re.compile(r"global|updates|optim|train", re.IGNORECASE)
-_ADJECTIVES = re.compile(
+_OF_THE_RUN = regex(r"global|updates|optim|train", re.IGNORECASE)
+_ADJECTIVES = regex(
     r"^(?:the|average|avg\.?|mean|current|cur|batch|step|epoch|running|xe|ce|bce|nll|xent|cross[- ]entropy)\s+",
     re.IGNORECASE,
 )
-_LETTERS = re.compile(r"[^\W\d_]")
+_LETTERS = regex(r"[^\W\d_]")
 MAX_DIGITS = 10  # of a number of epochs; longer numbers are something else
 MAX_OTHER_LETTERS = 60  # letters of a metric line that belong to no metric; prose that mentions a loss has more
-SUMMARY = re.compile(r"loss|grad_norm|perplexity|^eval_|^train_")
+SUMMARY = regex(r"loss|grad_norm|perplexity|^eval_|^train_")
 """Names that are metrics even alone on a line; ``learning_rate: 1e-4`` alone is more often a setting."""
 
 

@@ -8,12 +8,13 @@ from functools import lru_cache
 from typing import Any
 
 from holter.names import config_name
+from holter.patterns import regex
 from holter.readers.base import literal
 from holter.readers.numbers import NUMBER, number
 
 _COUNT = rf"\s*[=:]\s*(?P<value>{NUMBER})"
 _BANNERS = tuple(
-    (name, re.compile(pattern + _COUNT, re.IGNORECASE))
+    (name, regex(pattern + _COUNT, re.IGNORECASE))
     for name, pattern in (
         ("train_samples", r"\bNum(?:ber of)?(?: training)? examples"),
         ("num_train_epochs", r"\bNum(?:ber of)? epochs"),
@@ -25,22 +26,20 @@ _BANNERS = tuple(
         ("world_size", r"\bData Parallel GPUs"),
     )
 )
-_VERSION = re.compile(
+_VERSION = regex(
     r"\b(?P<name>transformers|torch|pytorch|accelerate|peft|trl|deepspeed|datasets|tokenizers|bitsandbytes|unsloth|axolotl|"
     r"lightning|pytorch-lightning|sentence-transformers|mlflow|flash[-_]attn|cuda|python)`?"
     r"(?:==|\s*version\s*:?\s*|\s*:\s*v?|\s+v?(?=[\d.\w+]+\W*$))(?P<value>\d+\.\d+[\w.+]*)",
     re.IGNORECASE,
 )
-_PRECISION = re.compile(r"\b16-bits training:\s*(?P<value>True|False)")
-_PROCESSES = re.compile(r"\b(?:Num processes|world[ _]?size)\s*[:=]\s*(?P<value>\d{1,9})\b", re.IGNORECASE)
-_DUMPED = re.compile(
+_PRECISION = regex(r"\b16-bits training:\s*(?P<value>True|False)")
+_PROCESSES = regex(r"\b(?:Num processes|world[ _]?size)\s*[:=]\s*(?P<value>\d{1,9})\b", re.IGNORECASE)
+_DUMPED = regex(
     r"^\s*(?:--)?(?P<quote>[\"']?)(?P<key>[A-Za-z_][\w.\- ]{0,60}?)(?P=quote)"
     r"\s*(?:=|:|\.{3,})\s*(?P<value>\S.*?)\s*,?\s*$"
 )
-_KEYWORD = re.compile(
-    r"(?<![\w.])(?P<key>[a-z][a-z0-9_]{1,50})=(?P<value>'[^']*'|\"[^\"]*\"|\[[^\]]*\]|[^\s,()\[\]{}]+)"
-)
-_PROGRESS = re.compile(r"[\[(]?\d+[\])]?\s*(?:/|of)\s*[\[(]?\d+[\])]?")
+_KEYWORD = regex(r"(?<![\w.])(?P<key>[a-z][a-z0-9_]{1,50})=(?P<value>'[^']*'|\"[^\"]*\"|\[[^\]]*\]|[^\s,()\[\]{}]+)")
+_PROGRESS = regex(r"[\[(]?\d+[\])]?\s*(?:/|of)\s*[\[(]?\d+[\])]?")
 """``Epochs: [2]/[25]`` tells how far a run is; no setting is written so."""
 
 _NAMES = {"pytorch": "torch", "flash_attn": "flash-attn"}

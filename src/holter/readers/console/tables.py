@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from holter.names import meaning_of, normal, series_name
+from holter.patterns import regex
 from holter.readers.console.row import Row
 from holter.readers.numbers import cell_number, number, progress
 from holter.readers.row_plan import EPOCH_KEYS, STEP_KEYS
 
-_RULE = re.compile(r"^[\s|:+\-=*#]*$")
+_RULE = regex(r"^[\s|:+\-=*#]*$")
 _DECORATION = " \t*=-#|+"
-_GAP = re.compile(r"\t|\s{2,}|\s*[|,;]\s*")
-_ABSENT = re.compile(r"\bNo log\b", re.IGNORECASE)
+_GAP = regex(r"\t|\s{2,}|\s*[|,;]\s*")
+_ABSENT = regex(r"\bNo log\b", re.IGNORECASE)
 MAX_WORDS = 4  # of a column name in a header without column gaps
 MAX_COLUMNS = 60
 MIN_NUMBERS = 0.5  # share of the cells of a row that are numbers; rows of words end the table

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from re import Pattern
+
+from holter.patterns import regex
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,95 +44,91 @@ _SCHEDULES = (
 
 CONSTRUCTORS: tuple[Constructor, ...] = (
     Constructor(
-        calls=re.compile(r"(LoraConfig|LoHaConfig|LoKrConfig|AdaLoraConfig|VeraConfig)"),
+        calls=regex(r"(LoraConfig|LoHaConfig|LoKrConfig|AdaLoraConfig|VeraConfig)"),
         tool="peft",
         keep_unknown=True,
         own={"adapters": "lora"},
     ),
     Constructor(
-        calls=re.compile(r"(IA3Config|PromptTuningConfig|PrefixTuningConfig|PromptEncoderConfig)"),
+        calls=regex(r"(IA3Config|PromptTuningConfig|PrefixTuningConfig|PromptEncoderConfig)"),
         own={"adapters": CALLED},
     ),
-    Constructor(calls=re.compile(r"BitsAndBytesConfig"), keep_unknown=True),
+    Constructor(calls=regex(r"BitsAndBytesConfig"), keep_unknown=True),
+    Constructor(calls=regex(r"(\w*Arguments|\w*TrainingArgs|\w*Args)"), positional=("output_dir",), keep_unknown=True),
     Constructor(
-        calls=re.compile(r"(\w*Arguments|\w*TrainingArgs|\w*Args)"), positional=("output_dir",), keep_unknown=True
-    ),
-    Constructor(
-        calls=re.compile(r"(SFT|DPO|GRPO|PPO|ORPO|KTO|CPO|RLOO|Reward|PRM|BCO|OnlineDPO|GKD|XPO|Nash\w*)Config"),
+        calls=regex(r"(SFT|DPO|GRPO|PPO|ORPO|KTO|CPO|RLOO|Reward|PRM|BCO|OnlineDPO|GKD|XPO|Nash\w*)Config"),
         keep_unknown=True,
     ),
     Constructor(
-        calls=re.compile(r"\w*GenerationConfig"),
+        calls=regex(r"\w*GenerationConfig"),
         tool="generation_config",
         only=frozenset({"pad_token_id", "eos_token_id"}),
     ),
     Constructor(
-        calls=re.compile(r"(MultiLabelClassification|Classification|NER|Regression|Seq2Seq|QuestionAnswering)Model"),
+        calls=regex(r"(MultiLabelClassification|Classification|NER|Regression|Seq2Seq|QuestionAnswering)Model"),
         positional=("model_type", "model_name_or_path"),
     ),
     Constructor(
-        calls=re.compile(r"\w+For(Sequence|Token)Classification|\w+For(CausalLM|ConditionalGeneration|MaskedLM)"),
+        calls=regex(r"\w+For(Sequence|Token)Classification|\w+For(CausalLM|ConditionalGeneration|MaskedLM)"),
         own={"architectures": CALLED},
     ),
-    Constructor(calls=re.compile(r"\w*Config")),
+    Constructor(calls=regex(r"\w*Config")),
     Constructor(
-        calls=re.compile(_OPTIMIZERS),
+        calls=regex(_OPTIMIZERS),
         positional=("", "learning_rate"),
         own={"optim": CALLED},
         keywords={"betas": "betas", "momentum": "momentum"},
     ),
     Constructor(
-        calls=re.compile(_SCHEDULES),
+        calls=regex(_SCHEDULES),
         keywords={"T_max": "lr_decay_steps", "total_steps": "lr_decay_steps", "initial_lr": "schedule_initial_lr"},
         own={"lr_scheduler_type": CALLED},
     ),
     Constructor(
-        calls=re.compile(r"get_(linear|cosine|constant|polynomial|inverse|wsd)\w*"),
+        calls=regex(r"get_(linear|cosine|constant|polynomial|inverse|wsd)\w*"),
         positional=("", "warmup_steps", "lr_decay_steps"),
         keywords={"num_training_steps": "lr_decay_steps"},
         own={"lr_scheduler_type": CALLED},
     ),
     Constructor(
-        calls=re.compile(r"get_scheduler"),
+        calls=regex(r"get_scheduler"),
         positional=("lr_scheduler_type", "", "warmup_steps", "lr_decay_steps"),
         keywords={"name": "lr_scheduler_type", "num_training_steps": "lr_decay_steps"},
     ),
-    Constructor(calls=re.compile(r"\w*Trainer|LightningModule|Fabric"), keywords={"optim": "optim"}),
-    Constructor(calls=re.compile(r"Accelerator"), tool="accelerate"),
+    Constructor(calls=regex(r"\w*Trainer|LightningModule|Fabric"), keywords={"optim": "optim"}),
+    Constructor(calls=regex(r"Accelerator"), tool="accelerate"),
     Constructor(
-        calls=re.compile(r"DataCollator\w*"),
+        calls=regex(r"DataCollator\w*"),
         keywords={"padding": "collator.padding", "max_length": "collator.max_length"},
         own={"data_collator": CALLED},
     ),
-    Constructor(calls=re.compile(r"clip_grad_norm_?"), positional=("", "max_grad_norm"), only=frozenset({"max_norm"})),
-    Constructor(calls=re.compile(r"GradScaler"), only=frozenset({"init_scale", "growth_interval"}), own={"fp16": True}),
-    Constructor(calls=re.compile(r"autocast"), keywords={"dtype": "autocast_dtype"}, only=frozenset({"dtype"})),
+    Constructor(calls=regex(r"clip_grad_norm_?"), positional=("", "max_grad_norm"), only=frozenset({"max_norm"})),
+    Constructor(calls=regex(r"GradScaler"), only=frozenset({"init_scale", "growth_interval"}), own={"fp16": True}),
+    Constructor(calls=regex(r"autocast"), keywords={"dtype": "autocast_dtype"}, only=frozenset({"dtype"})),
     Constructor(
-        calls=re.compile(r"CTCLoss"),
+        calls=regex(r"CTCLoss"),
         keywords={"zero_infinity": "ctc_zero_infinity"},
         only=frozenset({"zero_infinity", "blank"}),
     ),
     Constructor(
-        calls=re.compile(r"\w*CrossEntropyLoss|cross_entropy"),
+        calls=regex(r"\w*CrossEntropyLoss|cross_entropy"),
         only=frozenset({"ignore_index", "label_smoothing", "reduction"}),
         keywords={"reduction": "loss_reduction"},
     ),
     Constructor(
-        calls=re.compile(r"gradient_checkpointing_enable|enable_gradient_checkpointing|set_grad_checkpointing"),
+        calls=regex(r"gradient_checkpointing_enable|enable_gradient_checkpointing|set_grad_checkpointing"),
         own={"gradient_checkpointing": True},
     ),
-    Constructor(calls=re.compile(r"enable_input_require_grads"), own={"enable_input_require_grads": True}),
-    Constructor(calls=re.compile(r"prepare_model_for_(kbit|int8)_training"), own={"enable_input_require_grads": True}),
-    Constructor(calls=re.compile(r"resize_token_embeddings"), own={"resize_token_embeddings": True}),
-    Constructor(calls=re.compile(r"add_tokens|add_special_tokens"), own={"tokens_added": True}),
-    Constructor(calls=re.compile(r"set_defaults"), keep_unknown=True),
+    Constructor(calls=regex(r"enable_input_require_grads"), own={"enable_input_require_grads": True}),
+    Constructor(calls=regex(r"prepare_model_for_(kbit|int8)_training"), own={"enable_input_require_grads": True}),
+    Constructor(calls=regex(r"resize_token_embeddings"), own={"resize_token_embeddings": True}),
+    Constructor(calls=regex(r"add_tokens|add_special_tokens"), own={"tokens_added": True}),
+    Constructor(calls=regex(r"set_defaults"), keep_unknown=True),
     Constructor(
-        calls=re.compile(r"(init_process_group|DistributedDataParallel|DDP|FullyShardedDataParallel|FSDP)"),
+        calls=regex(r"(init_process_group|DistributedDataParallel|DDP|FullyShardedDataParallel|FSDP)"),
         only=frozenset({"find_unused_parameters", "world_size"}),
     ),
-    Constructor(
-        calls=re.compile(r"set_seed|manual_seed|seed_everything"), positional=("seed",), only=frozenset({"seed"})
-    ),
+    Constructor(calls=regex(r"set_seed|manual_seed|seed_everything"), positional=("seed",), only=frozenset({"seed"})),
 )
 
 

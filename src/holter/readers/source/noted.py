@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from holter.names import config_name
+from holter.patterns import regex
 from holter.run import Authority, Run, Source, Value
 from holter.values import add
 
@@ -14,8 +15,8 @@ PACKAGES = (
     r"transformers|torch|accelerate|peft|trl|deepspeed|datasets|tokenizers|"
     r"bitsandbytes|lightning|tensorflow|sentencepiece"
 )
-_STATEMENT = re.compile(r"([A-Za-z_][\w\- ]{0,40}?)\s*:\s+([^,;:]{1,80})")
-_VERSION = re.compile(rf"\b({PACKAGES})[\s=:]+v?(\d+\.\d+[\w.+]*)", re.I)
+_STATEMENT = regex(r"([A-Za-z_][\w\- ]{0,40}?)\s*:\s+([^,;:]{1,80})")
+_VERSION = regex(rf"\b({PACKAGES})[\s=:]+v?(\d+\.\d+[\w.+]*)", re.I)
 _SIDE = {"padding": ("left", "right")}
 
 

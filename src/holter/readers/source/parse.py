@@ -11,15 +11,17 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from holter.patterns import regex
+
 MAX_CHARACTERS = 4_000_000  # hand-written scripts are far smaller; beyond this the file is generated
 MAX_DEPTH = 8  # headers around a broken line that are taken apart
 MAX_STATEMENT_LINES = 60  # when a file does not parse as a whole, no statement longer than this is looked for
 
-_MAGIC = re.compile(r"^(?P<indent>\s*)(?P<sign>%%?|!|\?)(?P<rest>.*)$")
-_ASSIGNED_MAGIC = re.compile(r"^(?P<indent>\s*)\w[\w, ]*=\s*[!%](?P<rest>.*)$")
-_ELLIPSIS = re.compile(r",?\s*\.\.\.\s*,?(?=\s*[)\]}])")
-_HEADER = re.compile(r"(?:async )?(?:class|def|if|for|while|with|try)\b.*:\s*(?:#.*)?$")
-_CONTINUES = re.compile(r"^(elif|else|except|finally|case)\b|^[)\]}]")
+_MAGIC = regex(r"^(?P<indent>\s*)(?P<sign>%%?|!|\?)(?P<rest>.*)$")
+_ASSIGNED_MAGIC = regex(r"^(?P<indent>\s*)\w[\w, ]*=\s*[!%](?P<rest>.*)$")
+_ELLIPSIS = regex(r",?\s*\.\.\.\s*,?(?=\s*[)\]}])")
+_HEADER = regex(r"(?:async )?(?:class|def|if|for|while|with|try)\b.*:\s*(?:#.*)?$")
+_CONTINUES = regex(r"^(elif|else|except|finally|case)\b|^[)\]}]")
 _OPENERS = {"(": ")", "[": "]", "{": "}"}
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from holter.patterns import regex
 from holter.run import Expression
 from holter.secrets import mask, mask_value
 
@@ -17,9 +18,7 @@ MAX_EXPONENT = 64  # settings are powers like 2**16; anything larger is not eval
 FIELD = "<field>"
 """Prefix under which the only class field of a name is known, so that ``config.lr`` can be resolved."""
 
-_HOLDS_FIELDS = re.compile(
-    r"(^|[._])(self|cls|cfg|conf|config|args|arguments|params|hparams|opts?|settings|options)$", re.I
-)
+_HOLDS_FIELDS = regex(r"(^|[._])(self|cls|cfg|conf|config|args|arguments|params|hparams|opts?|settings|options)$", re.I)
 
 IN_PLACE = frozenset({"append", "extend", "insert", "sort", "reverse", "remove", "clear", "update", "add", "discard"})
 """Methods of lists, dicts and sets that change them and return None."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
+from holter.patterns import regex
 
 PROMPT = ">>>"
-_LINE = re.compile(r"^(?P<indent>\s*)(?P<sign>>>>|\.\.\.)(?: (?P<rest>.*)|)$")
-_SHOWN = re.compile(r"^(?:[\[({'\"\d]|(?:tensor|array|True|False|None)\b)")
+_LINE = regex(r"^(?P<indent>\s*)(?P<sign>>>>|\.\.\.)(?: (?P<rest>.*)|)$")
+_SHOWN = regex(r"^(?:[\[({'\"\d]|(?:tensor|array|True|False|None)\b)")
 """What an output looks like where the sign stands before it, as behind ``print(...)`` in reports."""
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from holter.names import NEVER_BARE, config_name, normal
+from holter.patterns import regex
 from holter.readers.source import openmmlab
 from holter.readers.source.constructors import CALLED, Constructor, constructor_of
 from holter.readers.source.plain import IN_PLACE
@@ -20,17 +21,15 @@ from holter.readers.source.walk import Walker
 from holter.run import Assignment, Authority, Call, Code, Expression, Run, Source, Value
 from holter.values import add
 
-_HOLDER = re.compile(r"(^|[._])(args|cfg|conf|config|params|hparams|opts?|settings|options)$", re.I)
-_DICT = re.compile(r"(params?|config|cfg|args|kwargs|settings|hyper\w*|options|defaults|ds_\w*|deepspeed\w*)$", re.I)
-_ENUM = re.compile(r"(?:\w+\.)*[A-Z]\w*\.([A-Z][A-Z0-9_]*)")
-_DTYPE = re.compile(r"(?:torch|np|jnp|tf)\.(float16|bfloat16|float32|float64|half|float|int8)")
-_IN_PLACE_CALL = re.compile(r"[\w.\[\]'\"]+\.(" + "|".join(sorted(IN_PLACE)) + r")\(.*\)", re.S)
-_LOADER = re.compile(r"(^|\.)(\w+)\.from_pretrained$")
-_ENTRY = re.compile(r"main|train\w*|fine_?tune\w*|run\w*", re.I)  # functions that a command line calls
+_HOLDER = regex(r"(^|[._])(args|cfg|conf|config|params|hparams|opts?|settings|options)$", re.I)
+_DICT = regex(r"(params?|config|cfg|args|kwargs|settings|hyper\w*|options|defaults|ds_\w*|deepspeed\w*)$", re.I)
+_ENUM = regex(r"(?:\w+\.)*[A-Z]\w*\.([A-Z][A-Z0-9_]*)")
+_DTYPE = regex(r"(?:torch|np|jnp|tf)\.(float16|bfloat16|float32|float64|half|float|int8)")
+_IN_PLACE_CALL = regex(r"[\w.\[\]'\"]+\.(" + "|".join(sorted(IN_PLACE)) + r")\(.*\)", re.S)
+_LOADER = regex(r"(^|\.)(\w+)\.from_pretrained$")
+_ENTRY = regex(r"main|train\w*|fine_?tune\w*|run\w*", re.I)  # functions that a command line calls
 _CASTS = {"half": "float16", "bfloat16": "bfloat16"}
-_MEASURES = re.compile(
-    r"(?<![a-z])(?:eval|valid|val(?=_|\b)|test|infer|predict|generat|sampl|deploy|export|serve)", re.I
-)
+_MEASURES = regex(r"(?<![a-z])(?:eval|valid|val(?=_|\b)|test|infer|predict|generat|sampl|deploy|export|serve)", re.I)
 # functions, and modes of a model, in which nothing is trained
 _NOT_A_CARD = frozenset({"cuda", "cpu", "auto", "mps", "gpu", "cuda:0"})
 MANY_KNOWN = 3  # a dict with so many known keys is one of settings, whatever its name

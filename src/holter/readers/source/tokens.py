@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from holter.patterns import regex
 from holter.run import Authority, Code, Expression, Run, Value
 
-_OTHER_TOKEN = re.compile(r"(?:^|\.)((?:eos|unk|bos|sep|cls|mask|pad)_token(?:_id)?)$")
-_TOKENIZER_PAD = re.compile(r"(^|\.)\w*tok\w*\.pad_token(_id)?$", re.I)
-_MODEL_PAD = re.compile(r"(^|\.)\w*config\.pad_token_id$")
+_OTHER_TOKEN = regex(r"(?:^|\.)((?:eos|unk|bos|sep|cls|mask|pad)_token(?:_id)?)$")
+_TOKENIZER_PAD = regex(r"(^|\.)\w*tok\w*\.pad_token(_id)?$", re.I)
+_MODEL_PAD = regex(r"(^|\.)\w*config\.pad_token_id$")
 
 
 def add_token_facts(run: Run, code: Code, authority: Authority) -> None:

@@ -11,24 +11,25 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from holter.patterns import regex
 from holter.readers.source.accumulation import add_up, adds_trees
 from holter.run import Assignment, Authority, Call, Code, Expression, Run, Value
 
-_OPTIMIZER = re.compile(r"(^|[._])(optim\w*|opt[a-z]?|opt_\w+|optimizers?(\[\])?|optimizer_?\w*)$", re.I)
-_SCHEDULER = re.compile(r"(sched\w*|\w*scheduler(\[\])?|lr_sched\w*)$", re.I)
-_SCALER = re.compile(r"(^|[._])(\w*scaler)$", re.I)
-_ENGINE = re.compile(r"(^|[._])(\w*engine|model_engine)$", re.I)
-_MODULO = re.compile(r"%|is_accumulation|sync_gradients|is_last|accumulat|should_step|update_step", re.I)
-_EVERY_FEW = re.compile(
+_OPTIMIZER = regex(r"(^|[._])(optim\w*|opt[a-z]?|opt_\w+|optimizers?(\[\])?|optimizer_?\w*)$", re.I)
+_SCHEDULER = regex(r"(sched\w*|\w*scheduler(\[\])?|lr_sched\w*)$", re.I)
+_SCALER = regex(r"(^|[._])(\w*scaler)$", re.I)
+_ENGINE = regex(r"(^|[._])(\w*engine|model_engine)$", re.I)
+_MODULO = regex(r"%|is_accumulation|sync_gradients|is_last|accumulat|should_step|update_step", re.I)
+_EVERY_FEW = regex(
     r"\b(?:is_|should_|do_)?\w*(?:accumulation_step|accumulating|micro_?batch_end|last_micro\w*)\b", re.I
 )
-_GOOD_STEP = re.compile(r"scale|skip|overflow|sync_gradients|step_was_skipped|is_finite|isfinite|isnan", re.I)
-_WIPES = re.compile(
+_GOOD_STEP = regex(r"scale|skip|overflow|sync_gradients|step_was_skipped|is_finite|isfinite|isnan", re.I)
+_WIPES = regex(
     r"\.grad(?:\.data)?\.(?:zero_|fill_|detach_)$|zero_?grad\w+|clear_?grad|(?:zero|clear|reset)_\w+_grads?$", re.I
 )
-_ONCE = re.compile(r"if \w+ == [01]$")
-_AT_THE_END = re.compile(r"(?:==|>=).*(?:- 1\b|loader\)|last)", re.I)
-_FORWARD_BYPASS = re.compile(r"\.module(\.|\()")
+_ONCE = regex(r"if \w+ == [01]$")
+_AT_THE_END = regex(r"(?:==|>=).*(?:- 1\b|loader\)|last)", re.I)
+_FORWARD_BYPASS = regex(r"\.module(\.|\()")
 _WRAPPERS = ("DistributedDataParallel", "DDP", "FullyShardedDataParallel", "DataParallel")
 
 
