@@ -14,10 +14,12 @@ from transformers import TrainerCallback
 
 import holter
 from holter.errors import TrainingStopped
-from holter.guard import undo
+from holter.guard import parts, undo
 
 FIRST, LAST = 3, 9  # after the account of step 1, before the 20th step's look at what moves and the 25th's bulk
 COUNTED = LAST - FIRST
+NUMBERS = 2  # the joined loss and norm; a list of them is one transfer, and counted here number by number
+LIMIT = 450  # bytes: more than the largest weight of `Net` with Adam's states, less than two of them
 
 
 @pytest.fixture
@@ -28,8 +30,15 @@ def accelerator(monkeypatch):
 
 @pytest.fixture
 def large(monkeypatch):
-    """A model too large for a copy."""
+    """A model whose every weight is too large for a copy."""
     monkeypatch.setattr(undo, "SMALL", 1)
+
+
+@pytest.fixture
+def in_parts(monkeypatch):
+    """A model too large for a copy, whose weights by themselves are not."""
+    monkeypatch.setattr(undo, "SMALL", 1)
+    monkeypatch.setattr(parts, "limit_of", lambda device: LIMIT)
 
 
 def reads(guard, optimizer, device, *, scaled=False, waits="never", clips=True, accumulate=1, between=None):
@@ -63,14 +72,20 @@ def reads(guard, optimizer, device, *, scaled=False, waits="never", clips=True, 
     return counted
 
 
+class Unknown(torch.optim.SGD):
+    """Somebody's own, which could do anything."""
+
+
 OPTIMIZERS = {
     "fused AdamW": lambda p: torch.optim.AdamW(p, lr=1e-2, fused=True),
     "fused SGD": lambda p: torch.optim.SGD(p, lr=1e-2, fused=True),
     "foreach AdamW": lambda p: torch.optim.AdamW(p, lr=1e-2, foreach=True),
     "for-loop AdamW": lambda p: torch.optim.AdamW(p, lr=1e-2, foreach=False),
     "Adafactor": lambda p: torch.optim.Adafactor(p, lr=1e-2, foreach=True),
+    "SGD": lambda p: torch.optim.SGD(p, lr=1e-2, momentum=0.9),
+    "unknown": lambda p: Unknown(p, lr=1e-2),
 }
-OTHERS = ["foreach AdamW", "for-loop AdamW", "Adafactor"]
+OTHERS = ["foreach AdamW", "for-loop AdamW", "Adafactor", "SGD"]
 
 
 def guard_in(folder, **settings):
@@ -118,17 +133,31 @@ def test_in_a_loop_that_does_not_wait_a_small_step_is_taken_back_by_its_flag(nam
 
 @pytest.mark.parametrize("waits", ["before", "never"])
 @pytest.mark.parametrize("name", OTHERS)
-def test_and_a_large_one_is_waited_for_once(name, waits, tmp_path, accelerator, large):
-    numbers = 2  # the joined loss and norm; a list of them is one transfer, and counted here number by number
-    assert more(tmp_path, name, accelerator, waits=waits) == numbers * COUNTED
+def test_and_a_large_one_part_by_part(name, waits, tmp_path, accelerator, in_parts):
+    assert more(tmp_path, name, accelerator, waits=waits) == 0
 
 
-def test_gradients_changed_by_hand_are_looked_at_again(tmp_path, accelerator, large):
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_parameter_too_large_for_a_copy_is_waited_for_once(name, tmp_path, accelerator, large):
+    assert more(tmp_path, name, accelerator) == COUNTED
+
+
+@pytest.mark.parametrize("settings", [{}, {"on_fault": "continue"}])
+def test_a_large_optimizer_that_nobody_knows_is_waited_for_once(settings, tmp_path, accelerator, large):
+    assert more(tmp_path, "unknown", accelerator, settings) == NUMBERS * COUNTED
+
+
+def test_a_run_that_continues_is_told_before_the_step(tmp_path, accelerator, in_parts):
+    assert more(tmp_path, "foreach AdamW", accelerator, {"on_fault": "continue"}) == NUMBERS * COUNTED
+
+
+@pytest.mark.parametrize(("name", "expected"), [("foreach AdamW", 0), ("unknown", NUMBERS * COUNTED)])
+def test_gradients_changed_by_hand_are_looked_at_again(name, expected, tmp_path, accelerator, in_parts):
     def divide(model):
         for parameter in model.parameters():
             parameter.grad.div_(2)
 
-    assert more(tmp_path, "foreach AdamW", accelerator, waits="after", between=divide) == 2 * COUNTED
+    assert more(tmp_path, name, accelerator, waits="after", between=divide) == expected
 
 
 def test_a_value_put_into_a_gradient_by_hand_is_still_seen(tmp_path, accelerator, large):
@@ -249,15 +278,19 @@ def test_with_gradient_accumulation_too(max_grad_norm, tmp_path, accelerator, la
     assert guarded == plain
 
 
-def test_without_the_filter_a_large_model_is_waited_for_and_a_small_one_is_not(tmp_path, accelerator, monkeypatch):
-    options = {"optim": "adamw_torch", "logging_nan_inf_filter": False}
+@pytest.mark.parametrize("optim", ["adamw_torch", "adafactor", "sgd"])
+def test_without_the_filter_nothing_is_read_of_a_small_model_nor_of_one_in_parts(
+    optim, tmp_path, accelerator, monkeypatch
+):
+    options = {"optim": optim, "logging_nan_inf_filter": False}
     plain = trained(accelerator, **options)
-    small = trained(accelerator, tmp_path / "small", **options)
+    assert trained(accelerator, tmp_path / "small", **options) == plain
     monkeypatch.setattr(undo, "SMALL", 1)
-    waited = trained(accelerator, tmp_path / "large", **options)
-    assert small == plain
+    waited = trained(accelerator, tmp_path / "waited", **options)
     assert waited[0] == plain[0]
-    assert [after - before for before, after in zip(plain[1], waited[1], strict=True)] == [2] * COUNTED
+    assert [after - before for before, after in zip(plain[1], waited[1], strict=True)] == [1] * COUNTED
+    monkeypatch.setattr(parts, "limit_of", lambda device: 1 << 16)
+    assert trained(accelerator, tmp_path / "parts", **options) == plain
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])

@@ -163,9 +163,9 @@ def test_bits_come_back_in_every_dtype(dtype):
     optimizer = torch.optim.SGD([weight], lr=1.0)
     before = weight.detach().clone()
     for flag, expected in ((1.0, before), (0.0, before * 0 + 1)):
-        undo = Undo(optimizer)
+        undo = Undo(optimizer, torch.tensor(flag))
         weight.data.fill_(math.nan if flag else 1.0)
-        undo.after(torch.tensor(flag))
+        undo.after()
         assert torch.equal(weight.detach(), expected)
 
 

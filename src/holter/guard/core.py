@@ -257,7 +257,8 @@ class Core:
             return (*args[:1], self._heard_closure(closure), *args[2:]), rest
         if self._asks or self._scaling:
             self.check()
-        return None
+        other = None if self._scaling else self.flags.stand_in(args)
+        return None if other is None else (other, kwargs)
 
     def _heard_closure(self, closure: Callable[[], Any]) -> Callable[[], Any]:
         """An optimizer that is given a closure runs forward and backward inside its step, LBFGS several times over;
@@ -289,8 +290,16 @@ class Core:
     def _agree(self, local: Any) -> list[Step]:
         agreed = self.peers.any(self.flags.nothing(self._scaling, self._once) if local is None else local)
         broken = self.flags.resolve(agreed, self.step)
-        self.safety.run(self.flags.prepare)
+        self._counted_on(self.flags.prepare)
         return broken
+
+    def _counted_on(self, what: Callable[[], Any]) -> Any:
+        """The other processes take a step back, so a guard that has failed does it too."""
+        if self.safety.broken is None or self.peers.size == 1:
+            return self.safety.run(what)
+        with suppress(Exception):
+            return what()
+        return None
 
     def _put_norm_together(self) -> None:
         """Where weights lie in parts each process has the norm of its own; their squares are added where they lie, so
@@ -315,7 +324,7 @@ class Core:
             faults.met(self, "loss-scale", self.step)
 
     def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        self.safety.run(self.flags.take_back)
+        self._counted_on(self.flags.take_back)
         self.flags.release()
         if self._unstepped:  # a fused optimizer is called, and skips by its scaler's flag
             self._unstepped = False
@@ -326,6 +335,12 @@ class Core:
             numbers = self.safety.run(self.outlook.account_numbers, done)
             self.safety.run(self.outlook.account, done, self.peers.sum(numbers or NOTHING))
         self.safety.run(self.outlook.stepped, done, time.perf_counter())
+
+    def drop_gradients(self) -> None:
+        """Keep a broken step from the weights, where nothing stops."""
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
 
     def replica(self) -> nn.Module:
         """The model to replay on. Every process comes here, whatever became of its guard."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from holter.guard.ahead import Ahead, on_its_way
 from holter.guard.batches import Step
+from holter.guard.parts import Parts, standing_in, steps_by_parameter
 from holter.guard.shards import is_part, local
 from holter.guard.undo import Undo, can_undo
 
@@ -30,14 +31,12 @@ class UnderWay:
         event: says that they have arrived; None where there is nothing to wait for.
         step: whose they are.
         undo: what takes the step back; None where the optimizer itself skips by the flag.
-        flag: by which it is taken back, on its device.
     """
 
     host: Tensor
     event: Any
     step: Step
-    undo: Undo | None = None
-    flag: Any = None
+    undo: Undo | Parts | None = None
 
 
 class Flags:
@@ -46,8 +45,9 @@ class Flags:
     On a CPU the flag is one number read before the step. A fused optimizer on an accelerator is given the flag on its
     device as ``found_inf``, which is how gradient scalers make it skip a step; the flag is read a step later. For any
     other optimizer the flag is sent on its way right after the last backward (see `Ahead`) and has arrived when the
-    step begins, in a loop that waits for the device in between. In one that does not, a step small enough is made,
-    and taken back on the device by its flag (see `Undo`); otherwise the guard waits. Under a gradient scaler the
+    step begins, in a loop that waits for the device in between. In one that does not, the step is made, and taken back
+    on the device by its flag, as a whole where it is small (see `Undo`), else part by part where the optimizer
+    allows that (see `Parts`); otherwise the guard waits. Under a gradient scaler the
     gradients are the scaler's to judge: it reads its own flag before every step, and the losses join that flag.
 
     Args:
@@ -70,7 +70,9 @@ class Flags:
         self._given = False
         self._in_parts = any(is_part(p) for group in optimizer.param_groups for p in group["params"])
         self._pending: list[UnderWay] = []
-        self._open: UnderWay | None = None
+        self._open: tuple[UnderWay, Tensor] | None = None
+        undoes = self._tells and acts and not self._in_parts
+        self._other = standing_in(optimizer, self._groups) if undoes and steps_by_parameter(optimizer) else None
 
     @property
     def told(self) -> bool:
@@ -170,7 +172,9 @@ class Flags:
 
     def _will_undo(self, once: bool) -> bool:
         """Whether the step is made before its flag is read, and taken back by it."""
-        return once and self._tells and self.acts and not self._in_parts and can_undo(self.optimizer)
+        if not (once and self._tells and self.acts) or self._in_parts:
+            return False
+        return self._other is not None or can_undo(self.optimizer)
 
     def measure(self, step: Step) -> None:
         """The gradient norm of a step where nobody has computed it, without the loss scale."""
@@ -239,6 +243,7 @@ class Flags:
         arrived."""
         import torch
 
+        self._open = None
         if not (self.deferred or torch.is_tensor(flag)):
             return [*self.arrived(), *([step] if flag else [])]
         flag = torch.as_tensor(flag, dtype=torch.float32, device=self.device)
@@ -250,20 +255,30 @@ class Flags:
         host, event = on_its_way(torch.stack([flag, skips]))
         self._pending.append(UnderWay(host=host, event=event, step=step))
         if not self.deferred:
-            self._open = self._pending[-1]
-            self._open.flag = flag
+            self._open = self._pending[-1], flag
         return self.arrived(LAG)
 
     def prepare(self) -> None:
         """Keep what a step changes that is made before its flag is read; after the step before was put back."""
         if self._open is not None:
-            self._open.undo = Undo(self.optimizer)
+            late, flag = self._open
+            whole = self._other is None or can_undo(self.optimizer)
+            late.undo = Undo(self.optimizer, flag) if whole else Parts(self.optimizer, flag)
 
     def take_back(self) -> None:
         """The step was made; now its flag decides."""
         opened, self._open = self._open, None
-        if opened is not None and opened.undo is not None:
-            opened.undo.after(opened.flag)
+        if opened is not None and opened[0].undo is not None:
+            opened[0].undo.after()
+
+    def stand_in(self, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """What the optimizer's own step is called with, where it is not the optimizer; see `standing_in`."""
+        return None if self._other is None or not args else (self._other, *args[1:])
+
+    def _groups(self) -> Any:
+        """What that step goes through."""
+        undo = None if self._open is None else self._open[0].undo
+        return undo if isinstance(undo, Parts) else self.optimizer.param_groups
 
     def arrived(self, under_way: int = 0) -> list[Step]:
         """The broken steps among all but the latest ``under_way``."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+from holter.guard.copies import kept
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,40 +20,33 @@ SEARCHING = ("LBFGS",)  # it evaluates inside its step, so the weights have move
 class Undo:
     """What a step is about to change, and how it is put back.
 
-    Weights and states on the device are copied; after the step ``live += (kept - live) * flag`` is computed on their
-    bits as whole numbers, which adds 0 to each in a healthy step and gives the old bits back in a broken one. What
-    lies on the host, such as step counters, is put back once the flag has been read.
+    Weights and states on the device are copied before the step and put back after it, both only where the flag says so,
+    to the last bit (see `holter.guard.copies`). What lies on the host, such as step counters, is put back once the flag
+    has been read.
+
+    Args:
+        optimizer: whose step it is.
+        flag: 1.0 where it has to be taken back, else 0.0; 0-dim fp32 on the device.
+        parameters: those that the step moves, each with a gradient; all, and their groups' settings, by default.
     """
 
-    def __init__(self, optimizer: Any) -> None:
-        import torch
-
+    def __init__(self, optimizer: Any, flag: Tensor, parameters: Iterable[Any] | None = None) -> None:
         self.optimizer = optimizer
-        self._states = {p: dict(optimizer.state[p]) for p in _stepped(optimizer) if p in optimizer.state}
-        self._fresh = [p for p in _stepped(optimizer) if p not in optimizer.state]
-        self._groups = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+        moved = list(_stepped(optimizer) if parameters is None else parameters)
+        self._states = {p: dict(optimizer.state[p]) for p in moved if p in optimizer.state}
+        self._fresh = [p for p in moved if p not in optimizer.state]
+        groups = optimizer.param_groups if parameters is None else ()
+        self._groups = [(group, {k: v for k, v in group.items() if k != "params"}) for group in groups]
         self._changed: list[tuple[Any, str, Any]] = []
-        device: dict[Any, list[Tensor]] = {}
-        self._on_host: list[tuple[Tensor, Tensor]] = []
-        for home, tensor in _tensors(optimizer):
-            if tensor.device == home:
-                bits = _bits(tensor)
-                device.setdefault((bits.dtype, bits.device), []).append(bits)
-            else:
-                self._on_host.append((tensor, tensor.clone()))
-        self._live = list(device.values())
-        self._kept: list[Any] = [torch._foreach_add(live, 0) for live in self._live]
+        found = [(p.device, tensor) for p in moved for tensor in tensors_of(optimizer, p)]
+        self._on_host = [(tensor, tensor.clone()) for home, tensor in found if tensor.device != home]
+        self._kept = kept([tensor for home, tensor in found if tensor.device == home], flag)
 
-    def after(self, flag: Tensor) -> None:
-        """The step was made; ``flag`` is 1.0 where it has to be taken back, else 0.0."""
-        import torch
-
-        for live, kept in zip(self._live, self._kept, strict=True):
-            torch._foreach_sub_(kept, live)
-            torch._foreach_mul_(kept, flag.to(device=kept[0].device, dtype=kept[0].dtype))
-            torch._foreach_add_(live, kept)
-        self._live, self._kept = [], []
-        for group, before in zip(self.optimizer.param_groups, self._groups, strict=True):
+    def after(self) -> None:
+        """The step was made; where the flag says so, its device's part is put back."""
+        while self._kept:
+            self._kept.pop().back()
+        for group, before in self._groups:
             self._changed += [(group, k, v) for k, v in before.items() if group[k] is not v]
 
     def back(self) -> None:
@@ -73,18 +68,17 @@ def can_undo(optimizer: Any) -> bool:
         return False
     limit, taken = -1, 0
     for parameter in _stepped(optimizer):
-        limit = _limit(parameter.device) if limit < 0 else limit
-        state = optimizer.state.get(parameter, {})
-        if not isinstance(state, Mapping) or not all(_is_plain(v) for v in state.values()):
+        limit = limit_of(parameter.device) if limit < 0 else limit
+        if not is_plain(optimizer, parameter):
             return False
-        tensors = [parameter, *(v for v in state.values() if hasattr(v, "element_size"))]
-        taken += sum(t.numel() * t.element_size() for t in tensors)
-        if taken > limit or any(t.element_size() > WIDEST for t in tensors):
+        taken += size_of(optimizer, parameter)
+        if taken > limit:
             return False
     return limit >= 0
 
 
-def _limit(device: Any) -> int:
+def limit_of(device: Any) -> int:
+    """Bytes that a copy may take at any time."""
     import torch
 
     if device.type != "cuda":
@@ -92,28 +86,27 @@ def _limit(device: Any) -> int:
     return int(torch.cuda.get_device_properties(device).total_memory) // SHARE
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain(optimizer: Any, parameter: Any) -> bool:
+    """Whether a parameter and its states can be copied."""
     import torch
 
-    return isinstance(value, PLAIN) or (torch.is_tensor(value) and value.layout is torch.strided)
+    state = optimizer.state.get(parameter, {})
+    return isinstance(state, Mapping) and all(
+        isinstance(v, PLAIN) or (torch.is_tensor(v) and v.layout is torch.strided and v.element_size() <= WIDEST)
+        for v in (parameter, *state.values())
+    )
+
+
+def size_of(optimizer: Any, parameter: Any) -> int:
+    """Bytes of a parameter and its states."""
+    return sum(t.numel() * t.element_size() for t in tensors_of(optimizer, parameter))
+
+
+def tensors_of(optimizer: Any, parameter: Any) -> list[Tensor]:
+    """A parameter and its states."""
+    state = optimizer.state.get(parameter, {})
+    return [parameter.detach(), *(v for v in state.values() if hasattr(v, "element_size"))]
 
 
 def _stepped(optimizer: Any) -> Iterator[Any]:
     return (p for group in optimizer.param_groups for p in group["params"] if p.grad is not None)
-
-
-def _tensors(optimizer: Any) -> Iterator[tuple[Any, Tensor]]:
-    """Weights and states, each with the device of its weight."""
-    for parameter in _stepped(optimizer):
-        yield parameter.device, parameter.detach()
-        for value in optimizer.state.get(parameter, {}).values():
-            if hasattr(value, "element_size"):
-                yield parameter.device, value
-
-
-def _bits(tensor: Tensor) -> Tensor:
-    """The same memory as whole numbers."""
-    import torch
-
-    whole: dict[int, torch.dtype] = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-    return tensor.detach().view(whole[tensor.element_size()])
