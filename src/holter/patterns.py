@@ -1,5 +1,4 @@
-"""Regular expressions that are compiled when they are first used: most readers and
-checks of a diagnosis never need theirs."""
+"""Regular expressions that are compiled when they are first used: a diagnosis needs few of those that there are."""
 
 from __future__ import annotations
 
