@@ -24,7 +24,8 @@ FAULT_STEP = 1
 def engine(stage):
     """DeepSpeed's configuration, filled in by the Trainer."""
     sizes = {"train_micro_batch_size_per_gpu": "auto", "gradient_accumulation_steps": "auto"}
-    zero = {"zero_optimization": {"stage": stage}, "zero_allow_untested_optimizer": True}
+    zero = {"stage": stage, "stage3_param_persistence_threshold": 0}
+    zero = {"zero_optimization": zero, "zero_allow_untested_optimizer": True}
     return {**sizes, **zero, "gradient_clipping": 1.0}
 
 
@@ -37,7 +38,7 @@ def plant(trainer, fault):
         weight = trainer.model.model.layers[1].mlp.down_proj.weight
         if due and fault == "weight":
             with torch.no_grad():
-                weight.view(-1)[:1] = math.nan
+                getattr(weight, "ds_tensor", weight).view(-1)[:1] = math.nan  # its own part, which all gather
         loss = inner(model, inputs, *args, **kwargs)
         if due and fault == "loss":
             loss = loss * math.nan

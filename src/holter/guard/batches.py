@@ -96,12 +96,14 @@ class Step:
         batches: its forward and backward passes.
         norm: of its gradients before clipping; None until it is known.
         buffers: what its forward passes may change of the model, as it was before; see `holter.guard.buffers`.
+        made: whether it has moved the weights, and nobody takes it back.
     """
 
     index: int = 0
     batches: list[MicroBatch] = field(default_factory=list)
     norm: Any = None
     buffers: Kept = field(default_factory=list)
+    made: bool = False
 
     @property
     def losses(self) -> list[Tensor]:

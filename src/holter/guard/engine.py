@@ -1,7 +1,10 @@
 """The guard of a DeepSpeed engine, which clips, skips and steps by itself: it listens to ``backward`` and ``step``.
 
-The loss is looked at before the engine's step. A gradient lies in parts on the processes and is the engine's own until
-it has stepped, so what is known of it is what the engine says afterwards: its norm, and whether it skipped.
+A gradient lies in parts on the processes and is the engine's own until it has stepped. Most engines read, before they
+move the weights, whether it is finite, and skip the step if not (see `judges`). There a loss that is not finite is
+given a gradient of NaN, on its device: the engine skips that step on every process, and the guard reads nothing in a
+healthy one. After a skipped step it asks whether a loss was the reason. Where the engine does not look, losses are read
+before its step. Its norm is read a step later in any case, when it has long arrived.
 """
 
 from __future__ import annotations
@@ -10,8 +13,10 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from holter.guard import faults
+from holter.guard.ahead import on_its_way
 from holter.guard.batches import Step
 from holter.guard.core import Core
+from holter.guard.flags import UnderWay, fused_norm
 from holter.guard.record import Record
 from holter.guard.settings import Settings
 from holter.guard.shards import bare_copy
@@ -27,12 +32,33 @@ def is_engine(model: Any) -> bool:
     return any(f"{c.__module__}.{c.__name__}".startswith("deepspeed.runtime") for c in type(model).__mro__)
 
 
+def judges(engine: Any) -> bool:
+    """Whether an engine reads, before it moves the weights, whether the gradient is finite, and skips the step if not.
+
+    In fp16, and where ``check_grad_overflow`` is on under ZeRO-1 and 2, every version does. From 0.19.8 on, told by the
+    function that judges the norm there, all others do but ZeRO-1 and 2 with ``check_grad_overflow`` off in bf16 or
+    ``compute_grad_norm`` off, an optimizer that is not wrapped (fp32 without ZeRO), and ZenFlow, which moves some
+    weights before it looks.
+    """
+    optimizer = engine.optimizer
+    if getattr(engine, "zenflow", False) or not hasattr(optimizer, "overflow"):
+        return False
+    checks = getattr(optimizer, "check_grad_overflow", None)
+    if engine.fp16_enabled() or checks:
+        return True
+    from deepspeed.runtime import utils
+
+    by_norm = hasattr(utils, "is_invalid_grad_norm") and getattr(optimizer, "compute_grad_norm", True)
+    return by_norm and (checks is None or not engine.bfloat16_enabled())
+
+
 class EngineCore(Core):
     """Watches one DeepSpeed engine.
 
     Args:
         engine: what ``deepspeed.initialize`` or Accelerate's ``prepare`` made of the model.
-        settings: see `Settings`; ``on_fault="skip"`` reports only, since the engine decides what it skips.
+        settings: see `Settings`; under ``on_fault="skip"`` the engine skips what it judges, and the rest is reported
+            only.
         record: where series and events go.
         **options: as of `Core`.
     """
@@ -41,7 +67,11 @@ class EngineCore(Core):
         super().__init__(engine.module, _inner_optimizer(engine), settings, record, **options)
         self.engine = engine
         self.partitioned = int(engine.zero_optimization_stage()) >= PARTITIONED_WEIGHTS
+        self.judged = self.flags.acts and settings.read != "step" and judges(engine)
         self._wrapped = False
+        self._finite: Any = None
+        self._sent: UnderWay | None = None
+        self._met: Step | None = None
 
     def attach(self, *, own_hooks: bool = True) -> EngineCore:
         """Place the hooks, and listen to the engine's ``backward`` and ``step``."""
@@ -53,8 +83,12 @@ class EngineCore(Core):
         backward, step = self.engine.backward, self.engine.step
 
         def heard(loss: Any, retain_graph: bool = False, scale_wrt_gas: bool = True) -> Any:
-            self.safety.run(self._heard, loss, scale_wrt_gas)
-            return backward(loss, retain_graph=retain_graph, scale_wrt_gas=scale_wrt_gas)
+            mark = self.safety.run(self._heard, loss, scale_wrt_gas)
+            try:
+                return backward(loss, retain_graph=retain_graph, scale_wrt_gas=scale_wrt_gas)
+            finally:
+                if mark is not None:
+                    mark.remove()
 
         self.engine.backward = heard
         self.engine.step = lambda *args, **kwargs: self._around_step(lambda: step(*args, **kwargs))
@@ -68,31 +102,61 @@ class EngineCore(Core):
             del self.engine.backward, self.engine.step
         super().detach()
 
+    def finish(self) -> None:
+        """Say what is still under way, detach and write."""
+        sent, self._sent = self._sent, None
+        if sent is not None and self.safety.run(_arrived, sent):
+            self.faults += 1
+            self.safety.run(faults.again, self, sent.step)
+        super().finish()
+
     def scaler_scale(self) -> float:
         """The engine's loss scale, 1.0 without one."""
         found = getattr(self.engine.optimizer, "loss_scale", 1.0)
         return float(found) if isinstance(found, (int, float)) or hasattr(found, "item") else 1.0
 
-    def check(self) -> None:
-        """The engine is about to step: is a loss not finite, on any process?"""
-        if self.peers.any(bool(self.safety.run(self._loss_broken))):
-            faults.met(self, "step", self.step)
+    def drop_gradients(self) -> None:
+        """What is skipped is the engine's to decide."""
 
-    def _heard(self, loss: Any, divided: bool) -> None:
-        """The loss as the engine back-propagates it, which it divides by the accumulation steps unless told not to."""
+    def check(self) -> None:
+        """The engine is about to step without a look at its gradient: is a loss not finite, on any process?"""
+        broken = bool(self.safety.run(self._broken))
+        self._look_back()  # nobody waits for it: it was sent before what was read now
+        if self.peers.any(broken):
+            self._meet("step", self.step)
+
+    def _heard(self, loss: Any, divided: bool) -> Any:
+        """The loss as the engine back-propagates it, which it divides by the accumulation steps unless told not to.
+        Gives the hook by which it gets a gradient of NaN if it is not finite, where that makes the engine skip."""
+        import torch
+
+        known = len(self.step.losses)
         self.heard_backward(loss / self.engine.gradient_accumulation_steps() if divided else loss)
+        if len(self.step.losses) == known:
+            return None
+        finite = torch.isfinite(loss.detach()).reshape(())
+        self._finite = finite if self._finite is None else self._finite & finite
+        if not self.judged or not loss.requires_grad:
+            return None
+        return loss.register_hook(lambda gradient: torch.where(finite, gradient, math.nan))
 
     def _around_step(self, step: Any) -> Any:
         if not self._is_boundary():
             return step()
-        self.check()
+        if not self.judged:
+            self.check()
         before = self.engine.skipped_steps
         result = step()
+        if self.judged:
+            self._look_back()
         if self.engine.skipped_steps > before:
             self._skipped()
             self.step = Step(index=self.step.index)
         else:
-            self._stepped()
+            self.safety.run(self._send)
+            self.safety.run(self.scaler.stepped)
+            self._after_step(self.optimizer, (), {})
+        self._finite = None
         return result
 
     def _is_boundary(self) -> bool:
@@ -100,22 +164,60 @@ class EngineCore(Core):
         managed = getattr(self.engine, "managed_gradient_accumulation", None)
         return not (managed() if callable(managed) else True) or bool(self.engine.is_gradient_accumulation_boundary())
 
-    def _stepped(self) -> None:
+    def _meet(self, where: str, step: Step) -> None:
+        """A fault; one step has one."""
+        if step is not self._met:
+            self._met = step
+            faults.met(self, where, step)
+
+    def _broken(self) -> bool:
+        """Whether a loss is not finite, or the gradient where it is whole and nobody scales it; read at once."""
+        import torch
+
+        whole = self.engine.optimizer is self.optimizer
+        if whole and getattr(self.engine, "torch_autocast_z0_gradscaler", None) is None:
+            norm = fused_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+            self.step.norm = torch.as_tensor(norm)
+            finite = torch.isfinite(self.step.norm)
+            return not bool(finite if self._finite is None else finite & self._finite.to(finite.device))
+        return self._loss_broken()
+
+    def _loss_broken(self) -> bool:
+        return self._finite is not None and not bool(self._finite)
+
+    def _send(self) -> None:
+        """The step was made: whether loss and norm are finite goes on its way to the host."""
+        import torch
+
+        finite = torch.ones((), dtype=torch.bool) if self._finite is None else self._finite
         norm = self.engine.get_global_grad_norm()
-        self.step.norm = float(norm) if norm is not None else math.nan
-        if norm is not None and not math.isfinite(self.step.norm):
-            faults.met(self, "step", self.step)
-        self._after_step(self.optimizer, (), {})
+        if norm is not None:
+            self.step.norm = _beside(norm, finite.device)
+            finite = finite & torch.isfinite(self.step.norm)
+        elif self.step.norm is None:
+            self.step.norm = torch.full((), math.nan, device=finite.device)
+        host, event = on_its_way((~finite).float())
+        self._sent = UnderWay(host=host, event=event, step=self.step)
+
+    def _look_back(self) -> None:
+        """What the step before sent has arrived: a fault of an engine that moved the weights all the same."""
+        sent, self._sent = self._sent, None
+        step = self.step if sent is None else sent.step
+        if self.peers.any(sent is not None and bool(self.safety.run(_arrived, sent))):
+            step.made = True
+            self._meet("step", step)
 
     def _skipped(self) -> None:
-        """All processes skip alike. With a dynamic loss scale that is how it is found; without one it is a fault, and
-        the engine has kept it from the weights."""
-        scaler = _EngineScale(self)
-        collapsed = self.safety.run(self.scaler.skipped, scaler, self.step.index)
-        if not getattr(self.engine.optimizer, "dynamic_loss_scale", False):
-            faults.met(self, "step", self.step)
+        """All processes skip alike. A loss that is not finite is a fault. Else, with a dynamic loss scale, skipping is
+        how it is found; without one it is a fault, and the engine has kept it from the weights."""
+        if self.peers.any(bool(self.safety.run(self._loss_broken))):
+            self._meet("step", self.step)
+            return
+        collapsed = self.safety.run(self.scaler.skipped, _EngineScale(self), self.step.index)
+        if not (self.engine.fp16_enabled() and self.engine.dynamic_loss_scale()):
+            self._meet("step", self.step)
         elif collapsed:
-            faults.met(self, "loss-scale", self.step)
+            self._meet("loss-scale", self.step)
 
     def replica(self) -> nn.Module:
         """A copy: on the engine's own module a replay would set off its reductions, here and not on the other
@@ -140,6 +242,22 @@ class _EngineScale:
 
     def get_scale(self) -> float:
         return self.core.scaler_scale()
+
+
+def _beside(number: Any, device: Any) -> Any:
+    """A norm, 0-dim on a device, which need not be waited for: one that lies elsewhere lies in main memory."""
+    import torch
+
+    if torch.is_tensor(number) and number.device == device:
+        return number.detach().float().reshape(())
+    return torch.full((), float(number), device=device)
+
+
+def _arrived(sent: UnderWay) -> bool:
+    """The flag of the step before. The engine, or the guard, has waited for later numbers since."""
+    if sent.event is not None:
+        sent.event.synchronize()
+    return bool(sent.host.tolist())
 
 
 def _inner_optimizer(engine: Any) -> Any:

@@ -39,9 +39,7 @@ def met(core: Core, where: str, step: Step) -> None:
     else:
         core.safety.run(again, core, step)
     if acts == "skip" and step is core.step:  # a fused optimizer has skipped an earlier one
-        for group in core.optimizer.param_groups:
-            for parameter in group["params"]:
-                parameter.grad = None
+        core.drop_gradients()
     elif acts == "stop":
         core.detach()
         raise _stopped(core.last, step)
@@ -70,7 +68,8 @@ def _examined(core: Core, where: str, step: Step) -> Examination | None:
 
 
 def _stopped(found: Examination | None, step: Step) -> TrainingStopped:
-    what = f"step {step.index + 1} was stopped before it touched the weights"
+    became = "has broken the weights" if step.made else "was stopped before it touched the weights"
+    what = f"step {step.index + 1} {became}"
     if found is None:
         why = "a loss, a gradient or a weight is not finite"
         return TrainingStopped(what, where="", why=why, do="look into the messages above")

@@ -59,9 +59,10 @@ def facts(core: Core, breakdown: dict[str, Any]) -> None:
 
 
 def _culprit(everyone: list[Any]) -> tuple[int, Any]:
-    """The first process whose own numbers broke, else the first that could say anything."""
+    """The first process whose loss broke, else whose own numbers did, else the first that could say anything. While a
+    loss scale is searched for, gradients may break beside a broken loss, and say less."""
     told = [(i, s) for i, s in enumerate(everyone) if s is not None]
-    for check in (_is_bad, lambda s: bool(s["phase"]), lambda s: True):
+    for check in (_lost, _is_bad, lambda s: bool(s["phase"]), lambda s: True):
         for rank, summary in told:
             if check(summary):
                 return rank, summary
@@ -70,7 +71,11 @@ def _culprit(everyone: list[Any]) -> tuple[int, Any]:
 
 def _is_bad(summary: Any) -> bool:
     """Gradients are averaged over processes, so only the loss and the replay say where a fault began."""
-    return not math.isfinite(summary["loss"]) or bool(summary["phase"])
+    return _lost(summary) or bool(summary["phase"])
+
+
+def _lost(summary: Any) -> bool:
+    return not math.isfinite(summary["loss"])
 
 
 def _numbers(told: dict[str, Any]) -> dict[str, float]:
