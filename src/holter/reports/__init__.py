@@ -7,12 +7,14 @@ import re
 from collections.abc import Sequence
 from importlib import import_module
 from io import StringIO
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from holter.diagnosis.result import Diagnosis
 from holter.errors import ConfigError
-from holter.reports.blocks import Section, View
 from holter.run import Run
+
+if TYPE_CHECKING:
+    from holter.reports.blocks import Section, View
 
 PAGES = {"text": "terminal", "markdown": "markdown", "html": "html"}
 """Form -> the module that writes a page of it."""
