@@ -52,6 +52,7 @@ CHECKS: dict[str, str] = {
     "DAT002": "data.same_split:EvaluatesOnTrainingData",
     "DAT010": "data.split_late:SplitAfterCopies",
     "DAT070": "data.seen_in_training:HeldOutRowsSeenInTraining",
+    "DAT091": "data.split_undone:SplitUndone",
     "DAT101": "measured.rows_seen:EvalRowsSeenInTraining",
     "DAT102": "measured.classes_unseen:ClassMissingInTraining",
     "DAT103": "measured.targets_emptied:TargetsEmptied",
