@@ -3,8 +3,8 @@
     python benchmarks/startup.py [--runs N] [--path FOLDER]
 
 Prints median and best wall time of ``holter diagnose`` on a folder with a log, a configuration and a script, next to
-those of a bare ``python -c pass`` measured in turn, and the modules that take longest to import. Byte code is compiled
-beforehand, into a folder of its own, as an installer does.
+those of a bare ``python -c pass`` measured in turn, how many checks were imported, and the modules that take longest to
+import. Byte code is compiled beforehand, into a folder of its own, as an installer does.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from holter.checks.registry import CHECKS
+
 LOG = "".join(f"{{'loss': 0.0, 'grad_norm': nan, 'learning_rate': 0.0, 'epoch': {n / 100}}}\n" for n in range(1, 101))
 CONFIG = "model_name_or_path: google/mt5-small\nfp16: true\nlearning_rate: 5.0e-5\nper_device_train_batch_size: 4\n"
 SCRIPT = """from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments
@@ -28,6 +30,10 @@ trainer = Seq2SeqTrainer(model=model, args=args, train_dataset=data)
 trainer.train()
 """
 SHOWN = 12
+TELL_MODULES = """import atexit, runpy, sys
+atexit.register(lambda: print(*sys.modules, file=sys.stderr))
+runpy.run_module("holter", run_name="__main__")
+"""
 
 
 def small_folder(folder: Path) -> Path:
@@ -59,6 +65,14 @@ def slowest_imports(order: list[str], env: dict[str, str]) -> list[tuple[int, st
     return sorted(((int(own), name) for own, name in found), reverse=True)[:SHOWN]
 
 
+def imported_checks(order: list[str], env: dict[str, str]) -> str:
+    """How many checks a diagnosis imports, of how many, and how many modules in all."""
+    told = [order[0], "-c", TELL_MODULES, *order[3:]]
+    modules = set(subprocess.run(told, capture_output=True, text=True, check=False, env=env).stderr.split())
+    checks = {f"holter.checks.{place.split(':')[0]}" for place in CHECKS.values()}
+    return f"{len(checks & modules)} of {len(checks)} checks imported, {len(modules)} modules in all"
+
+
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -81,7 +95,8 @@ def main() -> None:
         for name, found in times.items():
             wall, busy = [pair[0] for pair in found], [pair[1] for pair in found]
             print(f"{name:24} median {statistics.median(wall):.3f} s  best {min(wall):.3f} s  busy {min(busy):.3f} s")
-        print("slowest imports of the text form (own time):")
+        print(imported_checks(orders["holter diagnose, text"], env))
+        print("slowest imports of the text form (own time; those that importlib was asked for by name are not listed):")
         for own, name in slowest_imports(orders["holter diagnose, text"], env):
             print(f"  {own / 1000:7.1f} ms  {name}")
 
