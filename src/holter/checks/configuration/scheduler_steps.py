@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 from holter.checks.base import Check, Needs, case, clues
-from holter.checks.look import calls, facts_of, known, mixed_half, plain, seen, switched_on, written
+from holter.checks.look import calls, facts_of, is_off, is_on, known, mixed_half, plain, seen, switched_on, written
 from holter.checks.messages import said
-from holter.checks.script import receiver
+from holter.checks.script import last_part, mentions, receiver
 from holter.checks.symptoms import QUOTED, number
 from holter.finding import Evidence, Finding, Fix, Severity
 from holter.patterns import regex
-from holter.run import Run
+from holter.run import Call, Code, Run
 from holter.stages import Stage
 
 TRAINERS = ("Trainer", "Seq2SeqTrainer", "SFTTrainer", "DPOTrainer")
@@ -53,7 +53,7 @@ class SchedulerRunsAhead(Check):
     """What it looks for
         A scheduler that is stepped twice in a row, or for each micro-batch although the optimizer is stepped every n,
         also where PyTorch warns of their order and gradients are accumulated; or one that Accelerate steps once per
-        process although its length counts plain updates.
+        process although its length counts plain updates, or although the script steps it once an epoch.
 
     Why it hurts
         The rate reaches the end of its schedule early: training goes on at zero, or a cosine comes round again.
@@ -117,6 +117,20 @@ class SchedulerRunsAhead(Check):
             },
         ),
         case(
+            "prepared, stepped once an epoch",
+            files={
+                "a.py": "net, sched = accelerator.prepare(net, sched)\nfor epoch in range(9):\n    for b in dl:\n"
+                "        opt.step()\n    sched.step()\n"
+            },
+        ),
+        case(
+            "prepared, waiting for a plateau",
+            files={
+                "a.py": "lr_sched = ReduceLROnPlateau(opt)\nnet, lr_sched = accelerator.prepare(net, lr_sched)\n"
+                "lr_sched.step(val_loss)\n"
+            },
+        ),
+        case(
             "every process",
             config={"world_size": 8, "versions.accelerate": "0.21.0", "step_size": 50, "lr_scheduler_type": "StepLR"},
         ),
@@ -153,6 +167,21 @@ class SchedulerRunsAhead(Check):
             config={"world_size": 4, "split_batches": True},
             files={"a.py": "s = LinearLR(opt, total_iters=steps)\ns = accelerator.prepare(s)\n"},
         ),
+        case(
+            "prepared, told to step alone",
+            files={
+                "a.py": "accelerator = Accelerator(step_scheduler_with_optimizer=False)\n"
+                "net, sched = accelerator.prepare(net, sched)\nfor epoch in range(9):\n    for b in dl:\n"
+                "        opt.step()\n    sched.step()\n"
+            },
+        ),
+        case(
+            "not prepared",
+            files={
+                "a.py": "net, opt = accelerator.prepare(net, opt)\nfor epoch in range(9):\n    for b in dl:\n"
+                "        opt.step()\n    sched.step()\n"
+            },
+        ),
         case("with the optimizer", facts={"training_step.scheduler_per_micro_batch": False}),
         case("one process", config={"world_size": 1, "versions.accelerate": "0.21.0", "lr_scheduler_type": "StepLR"}),
     )
@@ -172,6 +201,7 @@ class SchedulerRunsAhead(Check):
         yield from self._twice(run)
         yield from self._warned(run)
         yield from self._counted(run)
+        yield from self._by_epoch(run)
         yield from self._per_process(run)
 
     def _twice(self, run: Run) -> Iterator[Finding]:
@@ -219,6 +249,30 @@ class SchedulerRunsAhead(Check):
                 )
                 return
 
+    def _by_epoch(self, run: Run) -> Iterator[Finding]:
+        """A scheduler given to Accelerate that the script steps once an epoch or after a validation."""
+        if number(plain(run, "world_size")) == 1 or switched_on(run, "split_batches"):
+            return
+        for code in run.code:
+            if mentions(code, "num_processes") or any(_alone(call) for call in code.named("Accelerator")):
+                continue
+            owners = {c.target for c in code.named("Accelerator")}
+            prepared = [c for c in code.named("prepare") if "accel" in receiver(c).lower() or receiver(c) in owners]
+            names = {name: c for c in prepared for name in map(written, c.args) if SCHEDULER.search(name)}
+            names |= {name: c for c in prepared for name in c.target.split(", ") if SCHEDULER.search(name)}
+            waiting = {last_part(c.target) for c in code.named("ReduceLROnPlateau")}
+            for step in code.named("step"):
+                name = receiver(step)
+                if name in names and (last_part(name) in waiting or _outside(step, code)):
+                    message = "the scheduler is stepped once an epoch, and Accelerate makes of it a step a process"
+                    yield self.finding(
+                        message,
+                        evidence=[seen(names[name]), seen(step)],
+                        clues=clues(message, scheduler_step_mismatch=6.0),
+                        fix=Fix(summary="Do not prepare the scheduler, or pass step_scheduler_with_optimizer=False."),
+                    )
+                    return
+
     def _per_process(self, run: Run) -> Iterator[Finding]:
         world = known(run, "world_size")
         processes = number(plain(run, "world_size")) or 1
@@ -236,6 +290,20 @@ class SchedulerRunsAhead(Check):
             clues=clues("length not multiplied by the number of processes", scheduler_step_mismatch=5),
             fix=Fix(summary="Multiply the scheduler's lengths by the number of processes, or do not prepare it."),
         )
+
+
+def _alone(accelerator: Call) -> bool:
+    """Whether an accelerator steps its schedulers once a call."""
+    return is_off(accelerator.kwargs.get("step_scheduler_with_optimizer", True)) or is_on(
+        accelerator.kwargs.get("split_batches", False)
+    )
+
+
+def _outside(step: Call, code: Code) -> bool:
+    """Whether the loop over the batches lies inside that of the step."""
+    updates = (c for c in code.named("step", "backward") if c is not step and c.scope == step.scope)
+    inner = any(len(c.loops) > len(step.loops) and c.loops[: len(step.loops)] == step.loops for c in updates)
+    return bool(step.loops) and (inner or (len(step.loops) == 1 and "epoch" in step.loops[0].lower()))
 
 
 def with_text(run: Run, words: re.Pattern[str]) -> Iterator[Evidence]:
