@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 EXTRA_TESTS := tests/readers/test_stores.py tests/guard/test_frameworks.py tests/experiments/test_ray_engine.py tests/recipes/test_kedro.py \
 	tests/recipes/test_processes.py tests/recipes/test_quantized.py tests/accounting/test_deepspeed.py tests/guard/test_trl.py \
-	tests/guard/test_deepspeed_guard.py
+	tests/guard/test_deepspeed_guard.py tests/guard/test_engine_reads.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-logs test test-slow test-extras check format docs bench clean test-versions

@@ -45,14 +45,17 @@ SMALLEST = {"fp16": {"enabled": True, "initial_scale_power": 3, "hysteresis": 1}
 STATIC = {"fp16": {"enabled": True, "loss_scale": 64}}
 
 
-def built(stage, options):
+FUSED = {"ZeRO-0 fp32 fused": (0, {}), "ZeRO-2 bf16 unchecked fused": (2, UNCHECKED)}
+
+
+def built(stage, options, fused):
     """An engine of a small model."""
     torch.manual_seed(0)
     zero = {"stage": stage, "stage3_param_persistence_threshold": 0}
     sizes = {"train_micro_batch_size_per_gpu": 8, "gradient_accumulation_steps": MICRO, "gradient_clipping": 1.0}
     config = {**sizes, "zero_optimization": zero, "zero_allow_untested_optimizer": True, **options}
     model = Net()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, fused=fused)
     return deepspeed.initialize(model=model, optimizer=optimizer, config=config)[0]
 
 
@@ -74,10 +77,10 @@ def weights(engine):
 
 def train(name, folder=None, fault="", device=None, judged=None, **settings):
     """Losses, the weights after each step, how it ended, and how often somebody waited for the device."""
-    stage, options = ENGINES[name] if isinstance(name, str) else name
-    engine = built(stage, options)
+    stage, options = (ENGINES | FUSED)[name] if isinstance(name, str) else name
+    engine = built(stage, options, name in FUSED if isinstance(name, str) else False)
     dtype = next(engine.module.parameters()).dtype
-    losses, seen, waits, ended = [], [weights(engine)], 0, "finished"
+    losses, seen, waits, reads, ended = [], [weights(engine)], 0, 0, "finished"
     guard = (
         holter.guard(engine, engine.optimizer, folder=folder, **{"read": "deferred", **settings}) if folder else None
     )
@@ -87,7 +90,7 @@ def train(name, folder=None, fault="", device=None, judged=None, **settings):
         try:
             for step in range(STEPS):
                 before = device.waits
-                with Reads(device):
+                with Reads(device) as counting:
                     for micro in range(MICRO):
                         x, y = rows(seed=step * MICRO + micro + 100 * dist.get_rank())
                         loss, _ = engine(x.to(dtype), y.to(dtype))
@@ -97,6 +100,7 @@ def train(name, folder=None, fault="", device=None, judged=None, **settings):
                         engine.step()
                         losses.append(loss.detach())
                 waits += device.waits - before if step >= FIRST else 0
+                reads += counting.count if step >= FIRST else 0
                 seen.append(weights(engine))
         except holter.HolterError as stopped:
             ended = str(stopped).splitlines()[0]
@@ -107,6 +111,7 @@ def train(name, folder=None, fault="", device=None, judged=None, **settings):
         "now": weights(engine),
         "ended": ended,
         "waits": waits,
+        "reads": reads,
         "core": core,
     }
 
@@ -118,7 +123,7 @@ def told(run, folder):
         not all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
         for before, after in zip(run["weights"], [*run["weights"][1:], run["now"]], strict=True)
     ]
-    found = {"ended": run["ended"], "waits": run["waits"], "moved": moved}
+    found = {"ended": run["ended"], "waits": run["waits"], "reads": run["reads"], "moved": moved}
     found |= {"broken": repr(core.safety.broken), "faults": core.faults, "skips": core.scaler.skips}
     found |= {"finite": all(bool(torch.isfinite(w).all()) for w in run["now"])}
     dist.all_gather_object(ranks, found)
@@ -140,10 +145,11 @@ def same(one, other):
 def healthy(folder, device):
     """Every engine without a fault, and with each."""
     found = {}
-    for name in ENGINES:
+    for name in ENGINES | FUSED:
         plain, guarded = train(name, device=device), train(name, folder / name, device=device)
         found[name] = told(guarded, folder / name)
-        found[name] |= {"same": same(plain, guarded), "plain waits": plain["waits"], "judged": guarded["core"].judged}
+        found[name] |= {"same": same(plain, guarded), "judged": guarded["core"].judged}
+        found[name] |= {"plain waits": plain["waits"], "plain reads": plain["reads"]}
         for fault in ("loss", "gradient"):
             at = folder / f"{name} {fault}"
             found[f"{name} {fault}"] = told(train(name, at, fault, device=device), at)

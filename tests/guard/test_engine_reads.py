@@ -21,6 +21,7 @@ BEFORE_THE_FAULT = [True] * 4
 JUDGED = ["ZeRO-0 bf16", "ZeRO-0 fp16", "ZeRO-1 bf16", "ZeRO-1 fp32", "ZeRO-2 fp32", "ZeRO-2 bf16", "ZeRO-2 fp16"]
 JUDGED += ["ZeRO-3 fp32", "ZeRO-3 bf16", "ZeRO-3 fp16"]
 OTHERS = ["ZeRO-0 fp32", "ZeRO-2 bf16 unchecked"]
+TOLD = ["ZeRO-0 fp32 fused", "ZeRO-2 bf16 unchecked fused"]
 SCALED = [name for name in JUDGED if "fp16" in name]
 STAGES = [0, 2, 3]
 
@@ -53,7 +54,7 @@ def stopped(run, step):
     assert of_all(run, "finite")
 
 
-@pytest.mark.parametrize("name", JUDGED + OTHERS)
+@pytest.mark.parametrize("name", JUDGED + OTHERS + TOLD)
 def test_a_healthy_run_is_silent_and_the_same_to_the_last_bit(name, found):
     run = found["engines"][name]
     assert (of_all(run, "ended"), of_all(run, "faults"), of_all(run, "broken")) == ("finished", 0, "None")
@@ -79,6 +80,21 @@ def test_an_engine_that_does_not_look_is_waited_for_once_a_step(name, found):
     run = found["engines"][name]
     assert not run["judged"]
     assert of_all(run, "waits") == run["plain waits"] + COUNTED
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_nor_is_anything_read_where_the_optimizer_is_fused_and_told(name, found):
+    run = found["engines"][name]
+    assert not run["judged"]
+    assert of_all(run, "reads") == run["plain reads"]
+
+
+@pytest.mark.parametrize("fault", ["loss", "gradient"])
+@pytest.mark.parametrize("name", TOLD)
+def test_it_keeps_the_weights_until_the_fault_is_read(name, fault, found):
+    run = found["engines"][f"{name} {fault}"]
+    stopped(run, 5)
+    assert of_all(run, "moved") == [*BEFORE_THE_FAULT, False, False]
 
 
 @pytest.mark.parametrize("name", JUDGED + OTHERS)

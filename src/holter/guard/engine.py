@@ -52,6 +52,12 @@ def judges(engine: Any) -> bool:
     return by_norm and (checks is None or not engine.bfloat16_enabled())
 
 
+def _is_free(engine: Any) -> bool:
+    """Whether nobody else gives the inner optimizer a flag, and it steps on the device."""
+    scalers = ((engine, "torch_autocast_z0_gradscaler"), (engine.optimizer, "torch_autocast_gradscaler"))
+    return not engine.zero_cpu_offload() and all(getattr(owner, name, None) is None for owner, name in scalers)
+
+
 class EngineCore(Core):
     """Watches one DeepSpeed engine.
 
@@ -67,7 +73,12 @@ class EngineCore(Core):
         super().__init__(engine.module, _inner_optimizer(engine), settings, record, **options)
         self.engine = engine
         self.partitioned = int(engine.zero_optimization_stage()) >= PARTITIONED_WEIGHTS
-        self.judged = self.flags.acts and settings.read != "step" and judges(engine)
+        self.device = next(self.model.parameters()).device
+        acts = self.flags.acts and settings.read != "step"
+        far = settings.read == "deferred" or self.device.type != "cpu"
+        self.judged = acts and judges(engine)
+        self.tells = acts and far and not self.judged and self.flags.told and _is_free(engine)
+        self._flag: Any = None
         self._wrapped = False
         self._finite: Any = None
         self._sent: UnderWay | None = None
@@ -93,6 +104,8 @@ class EngineCore(Core):
         self.engine.backward = heard
         self.engine.step = lambda *args, **kwargs: self._around_step(lambda: step(*args, **kwargs))
         self._wrapped = True
+        if self.tells:
+            self._handles.append(self.optimizer.register_step_pre_hook(self._before_move))
         return self
 
     def detach(self) -> None:
@@ -105,7 +118,7 @@ class EngineCore(Core):
     def finish(self) -> None:
         """Say what is still under way, detach and write."""
         sent, self._sent = self._sent, None
-        if sent is not None and self.safety.run(_arrived, sent):
+        if sent is not None and sent.step is not self._met and self.safety.run(_arrived, sent):
             self.faults += 1
             self.safety.run(faults.again, self, sent.step)
         super().finish()
@@ -120,10 +133,28 @@ class EngineCore(Core):
 
     def check(self) -> None:
         """The engine is about to step without a look at its gradient: is a loss not finite, on any process?"""
-        broken = bool(self.safety.run(self._broken))
+        broken = self.safety.run(lambda: not bool(self._all_finite()))
         self._look_back()  # nobody waits for it: it was sent before what was read now
-        if self.peers.any(broken):
+        if self.peers.any(bool(broken)):
             self._meet("step", self.step)
+
+    def _tell(self) -> None:
+        """The engine is about to step without a look at its gradient, with an optimizer that skips by a flag on its
+        device, as fused ones do. It is given the flag of all processes, which is read a step later."""
+        import torch
+
+        self._look_back()
+        finite = self.safety.run(self._all_finite)
+        self._flag = self.peers.any(torch.zeros((), device=self.device) if finite is None else (~finite).float())
+
+    def _before_move(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        """The flag is joined by the norm, which the engine has by now, the same on all processes."""
+        import torch
+
+        norm = getattr(self.engine.optimizer, "_global_grad_norm", None)
+        if norm is not None:
+            self._flag = torch.maximum(self._flag, (~torch.isfinite(_beside(norm, self.device))).float())
+        optimizer.found_inf = self._flag
 
     def _heard(self, loss: Any, divided: bool) -> Any:
         """The loss as the engine back-propagates it, which it divides by the accumulation steps unless told not to.
@@ -143,10 +174,16 @@ class EngineCore(Core):
     def _around_step(self, step: Any) -> Any:
         if not self._is_boundary():
             return step()
-        if not self.judged:
+        if self.tells:
+            self._tell()
+        elif not self.judged:
             self.check()
         before = self.engine.skipped_steps
-        result = step()
+        try:
+            result = step()
+        finally:
+            if self.tells:
+                vars(self.optimizer).pop("found_inf", None)
         if self.judged:
             self._look_back()
         if self.engine.skipped_steps > before:
@@ -156,7 +193,7 @@ class EngineCore(Core):
             self.safety.run(self._send)
             self.safety.run(self.scaler.stepped)
             self._after_step(self.optimizer, (), {})
-        self._finite = None
+        self._finite = self._flag = None
         return result
 
     def _is_boundary(self) -> bool:
@@ -170,17 +207,17 @@ class EngineCore(Core):
             self._met = step
             faults.met(self, where, step)
 
-    def _broken(self) -> bool:
-        """Whether a loss is not finite, or the gradient where it is whole and nobody scales it; read at once."""
+    def _all_finite(self) -> Any:
+        """Whether losses are, and the gradient where it is whole and nobody scales it; 0-dim, on the device."""
         import torch
 
+        finite = torch.ones((), dtype=torch.bool, device=self.device) if self._finite is None else self._finite
         whole = self.engine.optimizer is self.optimizer
         if whole and getattr(self.engine, "torch_autocast_z0_gradscaler", None) is None:
             norm = fused_norm([p.grad for p in self.model.parameters() if p.grad is not None])
-            self.step.norm = torch.as_tensor(norm)
-            finite = torch.isfinite(self.step.norm)
-            return not bool(finite if self._finite is None else finite & self._finite.to(finite.device))
-        return self._loss_broken()
+            self.step.norm = _beside(norm, finite.device)
+            finite = finite & torch.isfinite(self.step.norm)
+        return finite
 
     def _loss_broken(self) -> bool:
         return self._finite is not None and not bool(self._finite)
@@ -189,22 +226,24 @@ class EngineCore(Core):
         """The step was made: whether loss and norm are finite goes on its way to the host."""
         import torch
 
-        finite = torch.ones((), dtype=torch.bool) if self._finite is None else self._finite
+        finite = torch.ones((), dtype=torch.bool, device=self.device) if self._finite is None else self._finite
         norm = self.engine.get_global_grad_norm()
         if norm is not None:
             self.step.norm = _beside(norm, finite.device)
-            finite = finite & torch.isfinite(self.step.norm)
-        elif self.step.norm is None:
+        if self.step.norm is None:
             self.step.norm = torch.full((), math.nan, device=finite.device)
+        else:
+            finite = finite & torch.isfinite(self.step.norm)
         host, event = on_its_way((~finite).float())
         self._sent = UnderWay(host=host, event=event, step=self.step)
 
     def _look_back(self) -> None:
-        """What the step before sent has arrived: a fault of an engine that moved the weights all the same."""
+        """What the step before sent has arrived: a fault from which its optimizer was told to keep the weights, or of
+        an engine that moved them all the same."""
         sent, self._sent = self._sent, None
         step = self.step if sent is None else sent.step
         if self.peers.any(sent is not None and bool(self.safety.run(_arrived, sent))):
-            step.made = True
+            step.made = not self.tells
             self._meet("step", step)
 
     def _skipped(self) -> None:
@@ -245,12 +284,15 @@ class _EngineScale:
 
 
 def _beside(number: Any, device: Any) -> Any:
-    """A norm, 0-dim on a device, which need not be waited for: one that lies elsewhere lies in main memory."""
+    """A norm, 0-dim on a device, which need not be waited for: one that lies elsewhere lies in main memory. Engines
+    say -1 of one that is not finite."""
     import torch
 
     if torch.is_tensor(number) and number.device == device:
-        return number.detach().float().reshape(())
-    return torch.full((), float(number), device=device)
+        found = number.detach().float().reshape(())
+    else:
+        found = torch.full((), float(number), device=device)
+    return torch.where(found < 0, math.inf, found)
 
 
 def _arrived(sent: UnderWay) -> bool:
