@@ -48,6 +48,7 @@ CHECKS: dict[str, str] = {
     "CFG061": "configuration.control_failed:RemedyWithoutEffect",
     "CFG065": "configuration.resume_worse:WorseAfterResuming",
     "CFG066": "configuration.resume_partial:ResumeLoadsLess",
+    "CFG091": "configuration.resume_gap:ResumeLeavesOut",
     "DAT001": "data.rows_repeat:RowsRepeat",
     "DAT002": "data.same_split:EvaluatesOnTrainingData",
     "DAT010": "data.split_late:SplitAfterCopies",

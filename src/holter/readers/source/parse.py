@@ -56,7 +56,7 @@ def parse(text: str) -> Parsed:
 def _piece(block: list[str], first: int, parsed: Parsed, depth: int = 0) -> None:
     """Parse one block; the body of a class or loop that does not parse is taken apart in the same way."""
     dedented = textwrap.dedent("\n".join(block))
-    tree = _try(dedented, first) or _try(_ELLIPSIS.sub(_line_ends, dedented), first)
+    tree = _try(dedented, first) or _try(_ELLIPSIS.sub(_line_ends, dedented), first) or _cut_at_header(dedented, first)
     if tree is not None:
         parsed.pieces.append(tree)
     elif len(block) > 2 and depth < MAX_DEPTH and _HEADER.match(block[0].strip()):
@@ -64,6 +64,12 @@ def _piece(block: list[str], first: int, parsed: Parsed, depth: int = 0) -> None
             _piece(inner, first + at, parsed, depth + 1)
     else:
         _statements(block, first, parsed)
+
+
+def _cut_at_header(text: str, first: int) -> ast.Module | None:
+    """A block whose last line opens a loop or a function that is not shown."""
+    last = next((line for line in reversed(text.split("\n")) if _counts(line)), "")
+    return _try(f"{text}\n{' ' * (_indent(last) + 1)}pass", first) if _HEADER.match(last.strip()) else None
 
 
 def comments(text: str) -> list[tuple[int, str]]:
