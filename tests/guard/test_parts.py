@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from device import simulated
+from device import Reads, simulated
 from small_loops import rows
 from test_on_fault import Quiet
 from test_undo import OPTIMIZERS as WHOLE
@@ -15,7 +15,7 @@ from test_undo import poisoned, states
 
 import holter
 from holter.guard import parts, undo
-from holter.guard.parts import Parts
+from holter.guard.parts import Parts, standing_in, steps_by_parameter
 
 BROKEN = 3
 STEPS = range(6)
@@ -74,7 +74,9 @@ def groups_of(model):
     return [{"params": decayed}, {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.01}]
 
 
-def trained(made, folder=None, data=None, seeds=STEPS, dtype=torch.bfloat16, on_step=None, **settings):
+def trained(
+    made, folder=None, data=None, seeds=STEPS, dtype=torch.bfloat16, on_step=None, before_step=None, **settings
+):
     """Losses, weights, what the optimizer keeps, and how many parts a guarded step had at most."""
     torch.manual_seed(0)
     model = Mixed(dtype).train()
@@ -87,7 +89,9 @@ def trained(made, folder=None, data=None, seeds=STEPS, dtype=torch.bfloat16, on_
             x, y = (data or {}).get((seed, 0)) or rows(seed=seed)
             loss = model(x, y)[0]
             loss.backward()
-            (on_step or optimizer.step)()
+            if before_step:
+                before_step(optimizer)
+            on_step(optimizer) if on_step else optimizer.step()
             optimizer.zero_grad()
             losses.append(loss.item())
             counts.append(len(KEPT))
@@ -140,3 +144,182 @@ def test_optimizers_of_bitsandbytes_too(tmp_path, name):
     found = trained(made, tmp_path / "b", poisoned(BROKEN))
     found[0].pop(BROKEN)
     assert found[:3] == trained(made, seeds=[s for s in STEPS if s != BROKEN])[:3]
+
+
+def adamw(groups):
+    return torch.optim.AdamW(groups, lr=1e-2, foreach=True)
+
+
+def test_hooks_schedules_and_the_profiler_see_one_step_of_the_whole_optimizer(tmp_path):
+    torch.manual_seed(0)
+    model, seen = Mixed().train(), []
+    optimizer = adamw(groups_of(model))
+    sizes = [len(group["params"]) for group in optimizer.param_groups]
+
+    def note(name):
+        return lambda hooked, args, kwargs: seen.append(
+            (name, hooked is optimizer, [len(group["params"]) for group in hooked.param_groups])
+        )
+
+    optimizer.register_step_pre_hook(note("before, early"))
+    optimizer.register_step_post_hook(note("after, early"))
+    with holter.guard(model, optimizer, folder=tmp_path, read="deferred"):
+        optimizer.register_step_pre_hook(note("before, late"))
+        optimizer.register_step_post_hook(note("after, late"))
+        schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+            for seed in range(3):
+                model(*rows(seed=seed))[0].backward()
+                optimizer.step()
+                schedule.step()
+                optimizer.zero_grad()
+    names = ["before, early", "before, late", "after, early", "after, late"]
+    assert seen == [(name, True, sizes) for _ in range(3) for name in names]
+    assert optimizer.param_groups[0]["lr"] == 1e-2 / 8
+    assert optimizer._opt_called
+    assert [e.count for e in profiler.key_averages() if e.key == "Optimizer.step#AdamW.step"] == [3]
+    assert len(KEPT) > 1
+
+
+def test_an_exception_inside_a_part_leaves_the_optimizer_as_it_was_and_training_goes_on(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    model = Mixed().train()
+    optimizer = adamw(groups_of(model))
+    groups, inner = optimizer.param_groups, torch.optim.AdamW._init_group
+    calls = []
+
+    def breaks(self, group, *args):
+        calls.append(group)
+        if len(calls) == 2:
+            raise ValueError("a kernel failed")
+        return inner(self, group, *args)
+
+    with holter.guard(model, optimizer, folder=tmp_path, on_fault="skip", read="deferred") as guard:
+        for seed in range(4):
+            x, y = poisoned(2).get((seed, 0)) or rows(seed=seed)
+            model(x, y)[0].backward()
+            with monkeypatch.context() as patch:
+                patch.setattr(torch.optim.AdamW, "_init_group", breaks)
+                if seed == 0:
+                    with pytest.raises(ValueError, match="a kernel failed"):
+                        optimizer.step()
+                else:
+                    optimizer.step()
+            optimizer.zero_grad()
+            assert optimizer.param_groups is groups
+            assert [len(group["params"]) for group in groups] == [4, 4]
+            assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
+    assert (guard.faults, guard.safety.broken) == (1, None)
+
+
+@pytest.mark.parametrize("broken", [(), (BROKEN,)])
+def test_one_parameter_too_large_for_a_copy_is_waited_for_and_nothing_after_it_is_made(tmp_path, monkeypatch, broken):
+    monkeypatch.setattr(parts, "limit_of", lambda device: 300)  # the first weight takes 384 bytes with its states
+    found = trained(adamw, tmp_path, poisoned(*broken))
+    expected = trained(adamw, seeds=[s for s in STEPS if s not in broken])
+    for seed in broken:
+        found[0].pop(seed)
+    assert found[:3] == expected[:3]
+
+
+def reads_of(device, folder, made=adamw, **options):
+    """Reads within the third step and those after it, in which nothing else is due."""
+    counts = []
+
+    def step(optimizer):
+        with Reads(device) as seen:
+            optimizer.step()
+        counts.append(seen.count)
+
+    trained(made, folder, on_step=step, **options)
+    return counts[2:]
+
+
+def test_unless_training_has_had_that_memory_in_use_before(tmp_path, monkeypatch, accelerator):
+    monkeypatch.setattr(parts, "limit_of", lambda device: 300)
+    assert reads_of(accelerator, tmp_path / "waited") == [1, 1, 1, 1]
+    monkeypatch.setattr(parts, "_spare", lambda device: 400)
+    assert reads_of(accelerator, tmp_path / "spared") == [0, 0, 0, 0]
+
+
+def test_what_training_has_had_is_counted_on_the_host(monkeypatch):
+    counts = {"allocated_bytes.all.peak": 1000, "allocated_bytes.all.current": 400}
+    monkeypatch.setattr(torch.cuda, "memory_stats", lambda device: counts)
+    assert parts._spare(torch.device("cuda")) == 300
+    assert parts._spare(torch.device("cpu")) == 0
+
+
+def test_a_copy_for_which_there_is_no_memory_is_waited_for(tmp_path, monkeypatch, accelerator):
+    plain = trained(adamw)
+
+    def full(*args):
+        raise torch.cuda.OutOfMemoryError
+
+    monkeypatch.setattr(parts, "Undo", full)
+    assert trained(adamw, tmp_path / "a")[:3] == plain[:3]
+    assert reads_of(accelerator, tmp_path / "b") == [1, 1, 1, 1]
+
+
+def test_a_copy_that_fails_turns_the_guard_off_and_nothing_else(tmp_path, monkeypatch, caplog):
+    plain = trained(adamw)
+
+    def fails(*args):
+        raise ValueError("no copy of this")
+
+    monkeypatch.setattr(parts, "Undo", fails)
+    with pytest.raises(AssertionError):  # of this file: the guard has failed
+        trained(adamw, tmp_path)
+    assert "the guard failed" in caplog.text
+    assert trained(adamw)[:3] == plain[:3]
+
+
+def test_whoever_steps_the_optimizer_in_another_way_turns_the_guard_off(tmp_path, caplog):
+    torch.manual_seed(0)
+    model = Mixed().train()
+    optimizer = adamw(groups_of(model))
+    with holter.guard(model, optimizer, folder=tmp_path, read="deferred") as guard:
+        optimizer.register_step_pre_hook(lambda hooked, args, kwargs: ((hooked, *args[1:]), kwargs))
+        for seed in range(3):
+            model(*rows(seed=seed))[0].backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    assert "in another way" in str(guard.safety.broken)
+
+
+@pytest.mark.parametrize(
+    ("change", "made"),
+    [
+        (lambda p: setattr(p, "grad", p.grad.t().contiguous().t()), adamw),  # other kernels than for all the others
+        (lambda p: setattr(p, "grad", p.grad.to_sparse()), lambda g: torch.optim.SGD(g, lr=1e-2)),
+        (lambda p: None, lambda g: torch.optim.Adafactor(g, lr=1e-2)),  # takes the first one's eps
+    ],
+)
+def test_where_a_part_could_differ_from_the_whole_the_flag_is_read(change, made, tmp_path, accelerator):
+    def changed(optimizer):
+        change(optimizer.param_groups[0]["params"][0])
+
+    plain = trained(made, before_step=changed)
+    guarded = trained(made, tmp_path / "a", before_step=changed)
+    assert guarded[:3] == plain[:3]
+    assert guarded[3] == 0
+    own = reads_of(accelerator, None, made, before_step=changed)
+    assert reads_of(accelerator, tmp_path / "b", made, before_step=changed) == [count + 1 for count in own]
+
+
+def test_which_optimizers_are_known():
+    weight = [torch.nn.Parameter(torch.ones(2, 2))]
+    assert steps_by_parameter(torch.optim.AdamW(weight))
+    assert steps_by_parameter(OPTIMIZERS["Adafactor of transformers"](weight))
+    assert not steps_by_parameter(torch.optim.LBFGS(weight))
+    assert not steps_by_parameter(type("AdamW", (torch.optim.AdamW,), {"__module__": "mine"})(weight))
+
+
+def test_what_stands_in_shares_all_but_the_groups():
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.AdamW([weight])
+    other = standing_in(optimizer, lambda: ["mine"])
+    other.noted = 1
+    other.state[weight]["step"] = 3
+    assert (other.param_groups, optimizer.noted, optimizer.state[weight]["step"]) == (["mine"], 1, 3)
+    assert isinstance(other, torch.optim.AdamW)
+    assert optimizer.param_groups[0]["params"] == [weight]

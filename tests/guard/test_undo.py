@@ -11,7 +11,8 @@ from test_on_fault import Quiet, same, trained
 
 import holter
 from holter.errors import TrainingStopped
-from holter.guard.undo import Undo, can_undo
+from holter.guard import copies
+from holter.guard.undo import can_undo
 
 BROKEN = 3
 
@@ -156,17 +157,70 @@ def test_a_rate_that_a_schedule_set_meanwhile_stays(tmp_path):
     assert optimizer.param_groups[0]["made"] == 4
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.complex64])
-def test_bits_come_back_in_every_dtype(dtype):
-    weight = torch.nn.Parameter(torch.randn(5, 3, dtype=dtype).t())
-    weight.grad = torch.zeros_like(weight)
-    optimizer = torch.optim.SGD([weight], lr=1.0)
-    before = weight.detach().clone()
-    for flag, expected in ((1.0, before), (0.0, before * 0 + 1)):
-        undo = Undo(optimizer, torch.tensor(flag))
-        weight.data.fill_(math.nan if flag else 1.0)
-        undo.after()
-        assert torch.equal(weight.detach(), expected)
+SHAPES = {
+    "one piece": lambda numbers: numbers[:12].view(3, 4),
+    "in another order": lambda numbers: numbers[:12].view(3, 4).t(),
+    "an odd number at an odd place": lambda numbers: numbers[1:6],
+    "with gaps": lambda numbers: numbers[:12].view(3, 4)[:, :3],
+    "nothing": lambda numbers: numbers[:0],
+    "one": lambda numbers: numbers[2],
+}
+DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.complex64, torch.uint8, torch.bool]
+
+
+def drawn(dtype):
+    """Twelve numbers of random bits, the first a signalling NaN where 4 bytes are a number, and a view as bytes."""
+    draw = torch.Generator().manual_seed(1)
+    bits = torch.randint(0, 2 if dtype is torch.bool else 256, (12 * 16,), generator=draw, dtype=torch.uint8)
+    if dtype is not torch.bool:
+        bits[:4] = torch.tensor([0x45, 0x23, 0xA1, 0x7F], dtype=torch.uint8)
+    numbers = bits.view(dtype)[:12]
+    return numbers, numbers.view(torch.uint8)
+
+
+@pytest.mark.parametrize("moves", [True, False])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_bits_come_back_in_every_dtype(dtype, shape, moves, monkeypatch):
+    monkeypatch.setattr(copies, "PIECE", 5)
+    if not moves:
+        monkeypatch.setattr(copies, "moves", lambda device: False)
+    before, _ = drawn(dtype)
+    for flag in (1.0, 0.0):
+        numbers, seen = drawn(dtype)
+        live = SHAPES[shape](numbers)
+        kept = copies.kept([live], torch.tensor(flag))
+        live.fill_(3)
+        changed = seen.clone()
+        for copy in kept:
+            copy.back()
+        assert torch.equal(seen, before.view(torch.uint8) if flag else changed)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_in_a_healthy_step_nothing_is_copied(dtype):
+    live = torch.ones(8, dtype=dtype)
+    (kept,) = copies.kept([live], torch.tensor(0.0))
+    assert isinstance(kept, copies.Moved)
+    for copy in kept._kept:
+        copy.fill_(7.0)
+    kept.back()
+    assert live.tolist() == [1.0] * 8
+
+
+def test_the_kernel_that_moves_is_tried_before_it_is_trusted(monkeypatch):
+    device = torch.device("cpu")
+    assert copies.moves.__wrapped__(device)
+    inner = torch._fused_sgd_
+    for other in (
+        lambda waste, source, to, *, found_inf, **settings: inner(waste, source, to, found_inf=None, **settings),
+        lambda waste, source, to, *, lr, **settings: inner(source, waste, to, lr=1.0, **settings),
+        lambda waste, source, to, *, found_inf: None,
+    ):
+        monkeypatch.setattr(torch, "_fused_sgd_", other)
+        assert not copies.moves.__wrapped__(device)
+    monkeypatch.delattr(torch, "_fused_sgd_")
+    assert not copies.moves.__wrapped__(device)
 
 
 def test_what_cannot_be_copied_is_not_taken_back():

@@ -27,10 +27,13 @@ class Moved:
     def __init__(self, live: list[Any], flag: Tensor) -> None:
         import torch
 
-        self._live = [piece for tensor in live for piece in tensor.split(PIECE)]
+        pieces = [(t,) if t.numel() <= PIECE else t.split(PIECE) for t in live]
+        self._live = [piece for some in pieces for piece in some]
         self._kept = [torch.empty_like(piece) for piece in self._live]
-        waste = torch.empty(max(map(len, self._live)), dtype=torch.float32, device=live[0].device)
-        self._waste = [waste[: len(piece)] for piece in self._live]
+        sizes = [piece.numel() for piece in self._live]
+        waste = torch.empty(max(sizes), dtype=torch.float32, device=live[0].device)
+        shares = {size: waste[:size] for size in set(sizes)}
+        self._waste = [shares[size] for size in sizes]
         self._healthy = 1.0 - flag.to(waste.device)
         move(self._kept, self._live, self._waste, self._healthy)
 
@@ -119,6 +122,8 @@ def _numbers(tensor: Tensor) -> Tensor:
     import torch
 
     tensor = tensor.detach()
+    if tensor.dtype is torch.float32 and tensor.is_contiguous() and moves(tensor.device):
+        return tensor.view(-1)
     width = tensor.element_size()
     if tensor.numel() * width % 4 == 0 and tensor.storage_offset() * width % 4 == 0 and moves(tensor.device):
         if tensor.is_contiguous():

@@ -38,9 +38,16 @@ class Undo:
         groups = optimizer.param_groups if parameters is None else ()
         self._groups = [(group, {k: v for k, v in group.items() if k != "params"}) for group in groups]
         self._changed: list[tuple[Any, str, Any]] = []
-        found = [(p.device, tensor) for p in moved for tensor in tensors_of(optimizer, p)]
-        self._on_host = [(tensor, tensor.clone()) for home, tensor in found if tensor.device != home]
-        self._kept = kept([tensor for home, tensor in found if tensor.device == home], flag)
+        here: list[Tensor] = []
+        self._on_host: list[tuple[Tensor, Tensor]] = []
+        for parameter in moved:
+            home = parameter.device
+            for tensor in tensors_of(optimizer, parameter):
+                if tensor.device == home:
+                    here.append(tensor)
+                else:
+                    self._on_host.append((tensor, tensor.clone()))
+        self._kept = kept(here, flag)
 
     def after(self) -> None:
         """The step was made; where the flag says so, its device's part is put back."""
