@@ -247,6 +247,7 @@ CHECKS: dict[str, str] = {
     "OPT017": "optimisation.steps_disagree:ScheduleForOtherSteps",
     "OPT025": "optimisation.rate_negative:LearningRateNegative",
     "OPT055": "optimisation.detector_rate:DetectorRate",
+    "OPT091": "optimisation.rate_default:DefaultRateForPretrained",
     "OPT101": "measured.planned_rate:PlannedRateNeverReached",
     "OPT102": "measured.clip_first:FirstGradientClipped",
     "OPT103": "measured.norms_decayed:NormsAndBiasesDecayed",

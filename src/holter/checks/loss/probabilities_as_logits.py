@@ -121,7 +121,8 @@ def _at_the_end(code: Code) -> Iterator[list[Evidence]]:
     """A model of the file whose last layer is a softmax or a sigmoid, beside a loss that applies it."""
     for loss in (c for c in code.calls if "rossentropy" in c.name and c.kwargs.get("from_logits") is True):
         layers = [c for c in code.named("Dense", "Activation") if c.order < loss.order and c.scope == loss.scope]
-        if layers and ENDS_SQUASHED.search(call_text(layers[-1])):
+        other = any(layers[-1].order < c.order < loss.order for c in code.named("compile", "from_pretrained") if layers)
+        if layers and not other and ENDS_SQUASHED.search(call_text(layers[-1])):
             yield [seen(layers[-1]), seen(loss)]
     makes = code.named(*MODULES)
     if len({last_part(c.name) for c in makes}) != 1 or code.named("BCELoss", "NLLLoss", "log_softmax", "log"):

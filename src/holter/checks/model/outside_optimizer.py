@@ -21,6 +21,14 @@ NEW_PART = regex(
 )
 """Constructors of parts that have weights of their own and start from random numbers."""
 
+MODULE = regex(
+    r"^(?:torch\.)?nn\.(?:Linear|Conv[123]d|LSTM|GRU|Transformer\w*Layer|MultiheadAttention|BatchNorm\w*|Sequential)\("
+)
+REGISTERS = regex(
+    r"ModuleList|LayerList|Sequential|add_module|add_sublayer|register|setattr|parameters|ParameterList|extend$"
+)
+"""Modules of PyTorch and Paddle, and calls that make them known to their owner."""
+
 HELD_FIXED = regex(r"ref|teacher|ema|target|frozen|freeze|momentum|old|probe|eval|metric", re.I)
 GROUP_KEYS = frozenset({"lr", "params", "weight_decay"})
 METHODS = frozenset(
@@ -31,7 +39,8 @@ METHODS = frozenset(
 class WeightsOutsideOptimizer(Check):
     """What it looks for
         A new head (or a loss with weights of its own) that is made beside a model whose parameters alone the optimizer
-        gets; and a group of parameters that is filled and never handed to the optimizer.
+        gets, or put into the model after the optimizer was made; modules of PyTorch kept in a plain list, which
+        ``parameters()`` does not see; and a group of parameters that is filled and never handed to the optimizer.
 
     Why it hurts
         What the optimizer does not know stays as it was made, at random: gradients reach it and nothing is done with
@@ -97,8 +106,21 @@ class WeightsOutsideOptimizer(Check):
                 "optimizer = AdamW(groups)\n"
             },
         ),
+        case(
+            "put in later",
+            files={"a.py": "opt = Adam(net.parameters(), lr=1e-3)\nnet.fc = nn.Linear(512, 7)\nopt.step()\n"},
+        ),
+        case("a plain list", files={"a.py": "self.heads = [nn.Linear(64, 2) for _ in range(n)]\n"}),
     )
     good = (
+        case(
+            "an optimizer made anew",
+            files={"a.py": "opt = Adam(net.parameters())\nnet.fc = nn.Linear(9, 7)\nopt = Adam(net.fc.parameters())\n"},
+        ),
+        case(
+            "a list that becomes modules",
+            files={"a.py": "layers = [nn.Linear(64, 2) for _ in range(n)]\nself.net = nn.Sequential(*layers)\n"},
+        ),
         case(
             "both members of a model",
             files={
@@ -162,11 +184,44 @@ class WeightsOutsideOptimizer(Check):
 
 
 def _outside(code: Code) -> Iterator[tuple[str, list[Evidence]]]:
+    yield from _in_a_list(code)
     made = [call for call in code.calls if OPTIMIZERS.search(last_part(call.name)) and (call.args or call.kwargs)]
     if not made:
         return
     yield from _forgotten_group(code, made)
     yield from _forgotten_part(code, made)
+    yield from _put_in_later(code, made)
+
+
+def _in_a_list(code: Code) -> Iterator[tuple[str, list[Evidence]]]:
+    """``self.heads = [nn.Linear(...) for ...]``, where nothing registers the modules of the list."""
+    for kept in code.assignments:
+        value = kept.value[0] if isinstance(kept.value, list) and kept.value else kept.value
+        text = written(value).lstrip("[ ")
+        listed = isinstance(kept.value, list) or written(kept.value).startswith("[")
+        if not listed or not kept.target.startswith("self.") or not MODULE.match(text):
+            continue
+        registered = any(REGISTERS.search(c.name) and kept.target in call_text(c) for c in code.calls)
+        if not registered and not any(c.name.startswith(("mx.", "mlx.")) for c in code.calls):
+            shown = Evidence(text=f"{kept.target} = [{text}"[:160], source=kept.source)
+            yield f"the modules in {kept.target} stand in a plain list, which hides them from parameters()", [shown]
+            return
+
+
+def _put_in_later(code: Code, made: list[Call]) -> Iterator[tuple[str, list[Evidence]]]:
+    """A new part of a model whose parameters the optimizer already holds."""
+    for optimizer in made:
+        given = {match[1] for match in PARAMETERS.finditer(call_text(optimizer))}
+        for part in code.assignments:
+            owner, _, name = part.target.rpartition(".")
+            later = part.order > optimizer.order and part.scope == optimizer.scope and owner in given - {"self"}
+            if not later or not name or not (NEW_PART.match(written(part.value)) or MODULE.match(written(part.value))):
+                continue
+            again = [c for c in (*made, *code.named("add_param_group", "Trainer")) if c.order > part.order]
+            if not again and not HELD_FIXED.search(part.target):
+                shown = Evidence(text=f"{part.target} = {written(part.value)}"[:160], source=part.source)
+                yield f"the optimizer gets no parameters of {part.target}, made after it", [seen(optimizer), shown]
+                return
 
 
 def _forgotten_group(code: Code, made: list[Call]) -> Iterator[tuple[str, list[Evidence]]]:
