@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -123,6 +123,12 @@ class Sample:
             )
         text = data.decode(encoding, errors="replace").replace("\r\n", "\n")
         return text.replace("\0", "") if "\0" in text else text
+
+
+def at(place: Source, line: int, key: str | None = None) -> Source:
+    """A line of the text that starts at ``place``."""
+    first = (place.line or 1) - 1
+    return replace(place, line=line + first if line else place.line, key=key)
 
 
 class Reader(Protocol):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 
 from holter.names import config_name
 from holter.patterns import regex
+from holter.readers.base import at
+from holter.readers.run_nodes import without_runs
 from holter.readers.tree import Entry, Node, TooLarge, Tree, flatten, repeated
 from holter.run import Authority, Gap, Run, Source, Value
 from holter.secrets import mask_value
@@ -57,19 +58,14 @@ def add_documents(
         tool: see `holter.names.config_name`; told by the keys where it is None.
     """
     for document in tree.documents:
-        whose = tool or tool_of(document)
         try:
+            document = without_runs(run, document, place)
+            whose = tool or tool_of(document)
             for entry in entries(document):
                 add_entry(run, entry, place, authority=authority, tool=whose)
         except TooLarge:
             run.gaps.append(too_large(place))
     add_faults(run, tree, place)
-
-
-def at(place: Source, line: int, key: str | None = None) -> Source:
-    """A line of the text that starts at ``place``."""
-    first = (place.line or 1) - 1
-    return replace(place, line=line + first if line else place.line, key=key)
 
 
 def entries(document: Node) -> Iterator[Entry]:
@@ -125,9 +121,3 @@ def too_large(place: Source) -> Gap:
         why="its anchors or nesting stand for more values than any settings file holds",
         do="give the settings without anchors, or single ones with --set",
     )
-
-
-def rows_of(document: Node) -> Sequence[Node]:
-    """The mappings of a list of mappings, empty for anything else."""
-    items = document.items or ()
-    return items if items and all(item.pairs is not None for item in items) else ()

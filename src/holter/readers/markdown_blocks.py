@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -9,6 +10,7 @@ from holter.patterns import regex
 
 _FENCE = regex(r"^\s*(?:>\s*)?(`{3,}|~{3,})\s*\{?\.?([\w+\-]*)")
 _HEADING = regex(r"^\s{0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
+_HTML_TABLE = regex(r"<table\b", re.I)
 _TABLE_RULE = regex(r"^\s*\|?\s*:?-{2,}:?\s*(\|\s*:?-{2,}:?\s*)*\|?\s*$")
 LEAD_DISTANCE = 2  # lines between a lead-in such as "**Before**:" and the block it announces
 
@@ -24,6 +26,7 @@ class Block:
         language: of a fenced block.
         headings: above it, outermost first.
         lead: the line that announces it, empty when none does.
+        numbers: lines of the document, one for each of ``lines``, where they are not next to each other.
     """
 
     kind: str
@@ -32,6 +35,11 @@ class Block:
     language: str = ""
     headings: list[str] = field(default_factory=list)
     lead: str = ""
+    numbers: list[int] = field(default_factory=list)
+
+    def line_of(self, at: int) -> int:
+        """The line of the document that ``lines[at]`` stands in."""
+        return self.numbers[at] if self.numbers else self.first + at
 
 
 def blocks(text: str) -> Iterator[Block]:
@@ -59,12 +67,30 @@ def blocks(text: str) -> Iterator[Block]:
                 end += 1
             yield _block("table", lines[at:end], at + 1, above, near)
             at = end
+        elif _HTML_TABLE.search(line) and (found := _html_table(lines, at, above, near)):
+            block, at = found
+            yield block
         else:
             if line.strip():
                 yield _block("line", [line], at + 1, above, near)
                 if _announces(line):
                     lead, lead_at = plain_text(line), at
             at += 1
+
+
+def _html_table(lines: list[str], first: int, above: list[str], near: str) -> tuple[Block, int] | None:
+    """A table that is written in HTML as a block like any other, and where it ends; None for one that lays out text."""
+    from holter.readers.html_tables import tables
+
+    end = next((at + 1 for at in range(first, len(lines)) if "</table" in lines[at].lower()), 0)
+    found = tables("\n".join(lines[first:end]))
+    rows = found[0] if len(found) == 1 else []
+    if len(rows) < 2 or len({len(row) for _, row in rows}) > 1 or len(rows[0][1]) < 2:
+        return None
+    texts = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for _, row in rows]
+    block = _block("table", [texts[0], "|---|", *texts[1:]], first + rows[0][0], above, near)
+    block.numbers = [first + line for line, _ in (rows[0], *rows)]
+    return block, end
 
 
 def _block(kind: str, lines: list[str], first: int, headings: list[str], lead: str, language: str = "") -> Block:
@@ -95,6 +121,16 @@ def plain_text(text: str) -> str:
     return _SYMBOLS.sub("\ufffd", bare).strip("\ufffd \t*")
 
 
+_MARKS = dict.fromkeys("\u2705\u2714\u2713\u2611", "yes") | dict.fromkeys("\u274c\u2717\u2718\u2716", "no")
+_PIPE = regex(r"(?<!\\)\|")
+
+
 def cells(line: str) -> list[str]:
-    """The cells of a table row, as plain text."""
-    return [plain_text(cell) for cell in line.strip().strip("|").split("|")]
+    """The cells of a table row, as plain text; a tick alone says yes, a cross no."""
+    row = line.strip()
+    row = row[1:] if row.startswith("|") else row
+    row = row[:-1] if row.endswith("|") and not row.endswith("\\|") else row
+    return [
+        _MARKS.get(cell.strip().rstrip("\ufe0f"), "") or plain_text(cell.replace("\\|", "|"))
+        for cell in _PIPE.split(row)
+    ]

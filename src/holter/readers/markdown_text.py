@@ -49,7 +49,7 @@ def read_markdown(text: str, shown: str, *, cell: int | None = None) -> Run:
 
 def _table(block: Block, place: Source, role: Role) -> Run:
     run = Run()
-    if add_table(run, block, place, role) or role is not Role.RAN or add_runs(run, block, place):
+    if (role is Role.RAN and add_runs(run, block, place)) or add_table(run, block, place, role) or role is not Role.RAN:
         return run
     return _metrics(block.lines, place)
 

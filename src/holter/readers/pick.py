@@ -10,6 +10,7 @@ from holter.readers.base import Match, Reader, Sample
 
 READERS: tuple[str, ...] = (
     "facts",
+    "runs_file",
     "trainer_state",
     "jsonl",
     "table",

@@ -1,4 +1,4 @@
-"""Tables of a document that compare runs: a row a run, with what was set and what came out.
+"""Tables of texts that compare runs, whether in Markdown, HTML or CSV: a row a run, or a column a run.
 
 | precision | loss at step 10 |        |           | fp16 | bf16 |
 |-----------|-----------------|   or   |-----------|------|------|
@@ -7,27 +7,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
+import re
+from collections.abc import Iterator, Sequence
 
 from holter.names import config_name, normal, series_name
-from holter.quantity import is_result
+from holter.patterns import regex
 from holter.readers.markdown_blocks import Block, cells
-from holter.readers.numbers import cell_number
 from holter.readers.roles import role_of
-from holter.readers.row_plan import EPOCH_KEYS, STEP_KEYS
-from holter.run import Authority, Run, Source, Value
-from holter.secrets import mask_value
-from holter.values import bounded, normalise
+from holter.readers.side_by_side import Cells, add_rows, compares, is_of_runs, is_outcome, texts
+from holter.run import Run, Source
 
 MOST_CELLS = 40
 """Columns; a wider table is a log."""
 
-MOST_WORDS = 8
-"""Words of a cell that describes a run; more is prose."""
+_HOPED = regex(r"(?:expect|propos|recommend|suggest|plan|target|goal|after|before|fix)\w*\b")
+"""Rows that are no run: what somebody wants, and the two states of one run."""
 
-SAID = frozenset({"result", "results", "outcome", "observed", "status", "behaviour", "behavior", "comment", "note"})
+_SETTINGS = regex(r"(?:hyper-?)?(?:param(?:eter)?|setting|argument|arg|option|flag|config\w*|key)s?\b", re.I)
+"""Heads of a first column that lists the settings of one run."""
 
+_A_RUN = regex(r"(?:run|exp|experiment|trial|attempt|model|seed|version|config|setup|#)?[ _#-]*(?:\d{1,3}|[A-Z])", re.I)
+_FORMAT_WORDS = "fp16 bf16 fp32 tf32 fp8 float16 bfloat16 float32 half float int8 nf4"
+_FORMATS = frozenset(_FORMAT_WORDS.split())
 
 Table = list[tuple[int, list[str]]]
 """Rows of cells with their lines, the header first."""
@@ -35,82 +36,68 @@ Table = list[tuple[int, list[str]]]
 
 def add_runs(run: Run, block: Block, place: Source) -> bool:
     """Add the rows of a table that compares runs to ``run.variants``; whether it was one."""
-    rows = [(block.first + at, cells(line)) for at, line in enumerate(block.lines) if at > 1]
-    return add_table_of_runs(run, [(place.line or block.first, cells(block.lines[0])), *rows], place)
+    rows = [(block.line_of(at), cells(line)) for at, line in enumerate(block.lines) if at > 1]
+    called = any(map(is_of_runs, (block.lead, *block.headings[-1:], place.file)))
+    found = runs_of([(block.first, cells(block.lines[0])), *rows], called=called)
+    add_rows(run, found, Source(file=place.file, cell=place.cell))
+    return bool(found)
 
 
-def add_table_of_runs(run: Run, table: Table, place: Source) -> bool:
-    """Add rows of cells, the header first, each with its line; whether they compare runs."""
-    width = len(table[0][1])
+def runs_of(table: Table, *, called: bool = False, strict: bool = False) -> list[Cells]:
+    """The runs of a table, a row or a column each; empty where it holds none.
+
+    Args:
+        table: rows of cells, the header first, each with its line.
+        called: see `compares`; so is ``strict``.
+    """
+    table = _without_numbers(table)
+    width = len(table[0][1]) if table else 0
     if not 2 <= width <= MOST_CELLS or any(len(row) != width for _, row in table) or len(table) < 2:
-        return False
-    if not compares(table):
-        table = _turned(table)
-        if not compares(table):
-            return False
-    header = table[0][1]
-    for line, row in table[1:]:
-        source = Source(file=place.file, line=line, cell=place.cell)
-        run.variants.append(
-            {_name(key): _value(key, text, source) for key, text in zip(header, row, strict=True) if text}
-        )
-    return True
-
-
-def compares(table: Table) -> bool:
-    """Whether the columns are settings or names of runs, and results; rows of one run by step are none."""
-    if len(table) < 3:
-        return False
-    header, rows = table[0][1], [row for _, row in table[1:]]
-    outcomes = [at for at, key in enumerate(header) if _is_outcome(key)]
-    places = [at for at, key in enumerate(header) if normal(key) in (*STEP_KEYS, *EPOCH_KEYS)]
-    others = [at for at in range(len(header)) if at not in (*outcomes, *places)]
-    if not outcomes or not others or any(len(row[at].split()) > MOST_WORDS for row in rows for at in others):
-        return False
-    if any(role_of(row[others[0]]) for row in rows) or any(_rises([row[at] for row in rows]) for at in places):
-        return False
-    return any(_is_judged(header[at], row[at]) for row in rows for at in outcomes)
-
-
-def _turned(table: Table) -> Table:
-    """The table with columns as rows, for one whose first column names the quantities; empty for any other."""
-    header = table[0][1]
-    if any(role_of(key) or _is_outcome(key) for key in header[1:]) or not any(_is_outcome(r[0]) for _, r in table[1:]):
         return []
-    line = table[0][0]
-    keys = ["run", *(row[0] for _, row in table[1:])]
-    return [(line, keys), *((line, [header[at], *(r[at] for _, r in table[1:])]) for at in range(1, len(header)))]
+    (_, header), *rows = table
+    first = [row[0] for _, row in rows]
+    if _runs_are_columns(header, first):
+        if any(role_of(key) for key in header[1:]) or _SETTINGS.match(header[0]):
+            return []
+        (_, header), *rows = _turned(table)
+    elif (not called and any(_HOPED.match(key.lower()) for key in first)) or (
+        _SETTINGS.match(header[0]) and _known(first) * 2 > len(first)
+    ):
+        return []
+    found = texts(header, rows)
+    return found if compares(found, called=called, strict=strict) else []
 
 
-def _is_outcome(key: str) -> bool:
-    known = config_name(key) is not None and series_name(key) is None
-    return normal(key) in SAID or (is_result(key) and not known)
+def _runs_are_columns(header: Sequence[str], first: Sequence[str]) -> bool:
+    """Whether the first column names what was set and what came of it, rather than the header."""
+    if any(is_outcome(key) for key in header[1:]) or len(set(first)) < len(first):
+        return False
+    here, there = _known(header), _known(first)
+    return there > here or (there == here and all(_A_RUN.fullmatch(key.strip()) for key in header[1:]))
 
 
-def _is_judged(key: str, text: str) -> bool:
-    return normal(key) in SAID or cell_number(text) is not None or bounded(text) is not None
+def _known(keys: Sequence[str]) -> int:
+    """How many names are those of settings or results; a format is mostly a value of one."""
+    names = [key for key in keys if normal(key) not in _FORMATS]
+    return sum(is_outcome(key) or config_name(key) is not None or series_name(key) is not None for key in names)
 
 
-def _rises(texts: Sequence[str]) -> bool:
-    found = [cell_number(text) for text in texts]
-    numbers = [value for value in found if value is not None]
-    return len(numbers) == len(found) > 1 and all(a < b for a, b in pairwise(numbers))
+def _turned(table: Table) -> Iterator[tuple[int, list[str]]]:
+    """The names of the quantities, then a run a row."""
+    (line, header), *rows = table
+    keys = [row[0] for _, row in rows]
+    has_name = any(normal(key) == "run" for key in keys)
+    yield line, keys if has_name else ["run", *keys]
+    for column in range(1, len(header)):
+        values = [row[column] for _, row in rows]
+        yield line, values if has_name else [header[column], *values]
 
 
-def _name(key: str) -> str:
-    if _is_outcome(key):
-        return series_name(key) or normal(key)
-    return config_name(key) or normal(key) or "run"
-
-
-def _value(key: str, text: str, source: Source) -> Value:
-    name = _name(key)
-    value = normalise(name, text.strip("\"'"))
-    if isinstance(value, str) and _is_outcome(key):
-        found = cell_number(text)
-        found = bounded(text.split(" (")[0]) if found is None else found
-        value = text if found is None else found
-    elif isinstance(value, str) and (found := bounded(text)) is not None and not text[:1].isalpha():
-        value = found
-    value, raw = mask_value(name, value, text)
-    return Value(value=value, source=source, raw=raw, authority=Authority.PROSE)
+def _without_numbers(table: Table) -> Table:
+    """The table without a column that has no name and only counts the rows, as data frames print it."""
+    if len(table) < 2 or not table[0][1] or table[0][1][0].strip():
+        return table
+    counted = [row[0].strip() for _, row in table[1:] if row]
+    if counted not in ([str(at) for at in range(len(counted))], [str(at) for at in range(1, len(counted) + 1)]):
+        return table
+    return [(line, row[1:]) for line, row in table]

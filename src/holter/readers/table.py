@@ -7,13 +7,14 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 
-from holter.names import config_name, normal, series_name
+from holter.names import normal, series_name
 from holter.patterns import regex
 from holter.readers.base import CERTAIN, Match, Sample
 from holter.readers.console.tables import NOT_LOGGED
 from holter.readers.row_plan import EPOCH_KEYS, STEP_KEYS
 from holter.readers.rows import Rows
-from holter.readers.runs_table import Table, add_table_of_runs, compares
+from holter.readers.runs_table import runs_of
+from holter.readers.side_by_side import MOST_RUNS, Cells, add_rows, has_words, is_of_runs
 from holter.run import EVENT_MESSAGE, Event, Gap, Run
 
 NAME = "table"
@@ -21,13 +22,7 @@ _SUFFIXES = {".csv", ".tsv", ".tab"}
 _DELIMITERS = (",", "\t", ";", "|")
 NOT_LOGGED_WITHIN = 20_000  # characters; the words stand in the first rows or nowhere
 BATCH = 10_000  # rows turned into columns at a time
-MOST_RUNS = 200  # rows of a table that compares runs; a longer one is a log
 MAX_COLUMNS = 2_000  # a table of metrics has dozens; a wider one is data
-RUN_KEYS = frozenset(
-    {"run", "name", "id", "trial", "run_id", "run_name", "experiment", "exp", "config", "setting", "variant"}
-)
-LABELS = frozenset({"wall_time", "timestamp", "_timestamp", "_runtime", "text", "label", "sentence", "prediction"})
-"""Columns of a log, or of a data set, and not of a table of runs."""
 _WANDB = regex(r"^(?P<run>.+) - (?P<key>[^ ].*)$")
 _WANDB_RANGE = ("__MIN", "__MAX", "_step")
 _TENSORBOARD = regex(r"tag[-_](?P<tag>.+)\.csv$", re.IGNORECASE)
@@ -40,7 +35,7 @@ def sniff(sample: Sample) -> Match | None:
     if sample.suffix not in _SUFFIXES and sample.suffix not in (".txt", ""):
         return None
     head = header(sample.text, sample.name)
-    if head is None or not (_has_metrics(head[1]) or _of_runs(sample.text, head[0])):
+    if head is None or not (_has_metrics(head[1]) or _of_runs(sample, sample.text, head[0])):
         return None
     if sample.suffix not in _SUFFIXES and not _numbers_follow(sample.text, head[0], len(head[1])):
         return None
@@ -70,7 +65,8 @@ def read(sample: Sample) -> Run:
     if found is None:
         return run
     delimiter, columns = found
-    if (runs := _of_runs(text, delimiter)) and add_table_of_runs(run, runs, sample.source(line=1)):
+    if runs := _of_runs(sample, text, delimiter):
+        add_rows(run, runs, sample.source())
         return run
     lines = csv.reader(text.lstrip("\ufeff").splitlines(), delimiter=delimiter)
     odd: list[int] = []
@@ -93,19 +89,21 @@ def read(sample: Sample) -> Run:
     return run
 
 
-def _of_runs(text: str, delimiter: str) -> Table:
-    """The rows of a sweep: settings first, then results, and no column that counts steps; empty for any other."""
+def _of_runs(sample: Sample, text: str, delimiter: str) -> list[Cells]:
+    """The runs of a sweep, a row or a column each; empty for any other table."""
+    called = is_of_runs(sample.name)
     lines = [line for line in text.lstrip("\ufeff").splitlines()[: MOST_RUNS + 2] if line.strip()]
-    if not 2 < len(lines) <= MOST_RUNS:
+    if not (1 if called else 2) < len(lines) <= MOST_RUNS:
         return []
     try:
         table = list(enumerate(([cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)), 1))
     except csv.Error:
         return []
-    header = [normal(key) for key in table[0][1]]
-    of_one = any(key in STEP_KEYS or key in EPOCH_KEYS for key in header) or not LABELS.isdisjoint(header)
-    known = config_name(header[0]) is not None or header[0] in RUN_KEYS or header[0].endswith("version")
-    return table if known and not of_one and compares(table) else []
+    found = runs_of(table, called=called, strict=not called)
+    if found:
+        return found
+    found = runs_of(table)
+    return found if has_words(found) else []
 
 
 def _not_logged(sample: Sample, text: str) -> list[Event]:

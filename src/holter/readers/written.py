@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
 from typing import Any
 
-from holter.names import config_name, series_name
+from holter.names import series_name
 from holter.patterns import regex
 from holter.readers.base import Sample
-from holter.readers.documents import add_entry, add_faults, entries, rows_of, too_large
+from holter.readers.documents import add_entry, add_faults, entries, too_large
 from holter.readers.facts import SIGNATURE, SIGNED
 from holter.readers.json_tree import read_json
 from holter.readers.placed import add_placed
+from holter.readers.run_nodes import add_runs_of, without_runs
+from holter.readers.side_by_side import number_words
 from holter.readers.toml_tree import read_toml
 from holter.readers.tree import Entry, Node, TooLarge, Tree
 from holter.readers.yaml_tree import read_yaml
-from holter.run import NAN, Authority, Gap, Run, Series, Value
+from holter.run import NAN, Authority, Run, Series, Value
 from holter.secrets import mask_value
-from holter.values import bounded, normalise, number
-
-MAX_ROWS = 1_000
-"""Runs of one table that are compared, each with each."""
-
-LEAST_ROWS = 3
-"""Rows that make a course; two may be two runs that were stopped at different steps."""
+from holter.values import bounded, number
 
 _PROSE = regex(r"^(\s*(?:- )?[\w.\-/]+:[ \t]+)([^\s'\"\[{|>&*!%@`#].*?:(?:[ \t].*)?)$", re.M)
 _NOT_A_NUMBER = frozenset({"nan", "inf", "-inf", "+inf", "infinity", "-infinity", ".nan", ".inf", "-.inf"})
@@ -42,8 +37,11 @@ def read_written(sample: Sample, kind: str) -> Run:
         authority = _authority(document)
         try:
             if kind == "runs":
-                _variants(run, document, sample)
-            elif kind == "settings":
+                add_runs_of(run, document, sample.source())
+                continue
+            if authority is Authority.FACT:
+                document = without_runs(run, document, sample.source(), several=True)
+            if kind == "settings":
                 for entry in _said(document):
                     add_entry(run, entry, sample.source(), authority=authority)
             elif kind == "observed":
@@ -165,82 +163,5 @@ def _facts(run: Run, document: Node, sample: Sample, authority: Authority) -> No
 def _fact(run: Run, entry: Entry, sample: Sample, authority: Authority = Authority.FACT) -> None:
     value, raw = mask_value(entry.key, entry.value, entry.raw)
     source = sample.source(line=entry.line or None, key=entry.key)
-    given = Value(value=_number_words(value), source=source, raw=raw, authority=authority)
+    given = Value(value=number_words(value), source=source, raw=raw, authority=authority)
     run.add_fact(entry.key or sample.path.stem, given)
-
-
-def _number_words(value: Any) -> Any:
-    """``nan`` and ``2e-5`` are text in YAML and numbers to whoever wrote them."""
-    if isinstance(value, str):
-        text = value.strip().lower()
-        return float(text.replace(".", "")) if text in _NOT_A_NUMBER else number(value)
-    if isinstance(value, list):
-        return [_number_words(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _number_words(item) for key, item in value.items()}
-    return value
-
-
-# -- runs --------------------------------------------------------------------------------------------------------------
-
-
-def _variants(run: Run, document: Node, sample: Sample) -> None:
-    rows: list[tuple[Node, str | None]] = [(node, None) for node in rows_of(document)]
-    if not rows:
-        rows = [(node, key) for key, node in document.pairs or () if node.pairs is not None]
-    if not rows:
-        run.gaps.append(
-            Gap(
-                source=sample.source(),
-                what="the runs of this file",
-                why="it holds neither a list of mappings nor a mapping of them",
-                do="write one mapping a run, each behind a dash",
-            )
-        )
-    if len(rows) > MAX_ROWS:
-        why = "tables of runs that people write hold dozens; rows of one run belong into a log"
-        run.gaps.append(Gap(source=sample.source(), what=f"the runs after the first {MAX_ROWS:,}", why=why))
-    for node, key in rows[:MAX_ROWS]:
-        run.variants.append(_variant(node, key, sample))
-    if min(len(rows), MAX_ROWS) == len(run.variants):
-        _course(run, sample)
-
-
-def _variant(node: Node, name: str | None, sample: Sample) -> dict[str, Value]:
-    row: dict[str, Value] = {}
-    if name is not None:
-        row["run"] = Value(value=name, source=sample.source(line=node.line), raw=name, authority=Authority.FACT)
-    for entry in entries(node):
-        ours = series_name(entry.key) or config_name(entry.key) or entry.key
-        value, raw = mask_value(entry.key, entry.value, entry.raw)
-        value = _number_words(normalise(ours, value))
-        source = sample.source(line=entry.line or None, key=entry.key)
-        row.setdefault(ours, Value(value=value, source=source, raw=raw, authority=Authority.FACT))
-    return row
-
-
-def _course(run: Run, sample: Sample) -> None:
-    """Add rows of one run by step or epoch as series too: a table with nothing but progress and metrics is a log."""
-    rows = run.variants
-    by = next((name for name in ("step", "epoch") if all(name in row for row in rows)), None)
-    if by is None or len(rows) < LEAST_ROWS or any(_is_setting(name) for row in rows for name in row):
-        return
-    places = [_place_of(row, by) for row in rows]
-    if any(not late > early for early, late in pairwise(places)):
-        return
-    for row in rows:
-        step, epoch = _place_of(row, "step"), _place_of(row, "epoch")
-        for name, value in row.items():
-            point = _point(value.value) if series_name(name) == name else None
-            if point is not None:
-                series = run.series.setdefault(name, Series(name=name, source=sample.source()))
-                series.append(point[0], step=step, epoch=epoch, line=value.source.line or 0)
-
-
-def _is_setting(name: str) -> bool:
-    return name not in ("step", "epoch") and series_name(name) is None
-
-
-def _place_of(row: dict[str, Value], name: str) -> float:
-    value = row[name].value if name in row else None
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else NAN

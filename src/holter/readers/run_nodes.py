@@ -1,0 +1,156 @@
+"""Runs side by side in a tree: a list of mappings, named mappings, or a list a column, below a heading or none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from holter.names import config_name, series_name
+from holter.readers.side_by_side import MOST_RUNS, Cells, add_rows, compares, is_of_runs, is_outcome, with_name
+from holter.readers.titles import untitled
+from holter.readers.tree import Entry, Node, flatten
+from holter.run import Gap, Run, Source
+
+MAX_ROWS = 1_000
+"""Runs of one table that are compared, each with each."""
+
+DEEPEST = 3
+"""Headings above the runs."""
+
+Rows = list[Cells]
+
+
+def add_runs_of(run: Run, document: Node, place: Source) -> None:
+    """Add the rows of a file that is called a table of runs, whatever its form; raises `TooLarge`."""
+    rows = list(_all_rows(document))
+    if not rows:
+        run.gaps.append(
+            Gap(
+                source=place,
+                what="the runs of this file",
+                why="it holds neither a list of mappings nor a mapping of them",
+                do="write one mapping a run, each behind a dash",
+            )
+        )
+    if len(rows) > MAX_ROWS:
+        why = "tables of runs that people write hold dozens; rows of one run belong into a log"
+        run.gaps.append(Gap(source=place, what=f"the runs after the first {MAX_ROWS:,}", why=why))
+    add_rows(run, rows[:MAX_ROWS], place)
+
+
+def without_runs(run: Run, document: Node, place: Source, *, several: bool = False) -> Node:
+    """Add the rows of tables of runs that stand within a document, and hand back the rest; raises `TooLarge`.
+
+    Args:
+        run: where to.
+        document: of any file; headings that are part of no name are taken off.
+        place: the file.
+        several: see `untitled`.
+    """
+    document = untitled(document, several=several)
+    called = is_of_runs(place.file)
+    if document.items is None:
+        return _rest(run, document, place, called, DEEPEST)
+    table = _table(document)
+    if not _compares(table, document, called):
+        return document
+    add_rows(run, table, place)
+    return Node(line=document.line, pairs=())
+
+
+def _rest(run: Run, node: Node, place: Source, called: bool, depth: int) -> Node:
+    kept: list[tuple[str, Node]] = []
+    for key, child in node.pairs or ():
+        of_runs = is_of_runs(key)
+        table = _table(child) if child.items or of_runs else []
+        if table and _compares(table, child, called or of_runs):
+            add_rows(run, table, place)
+        elif child.pairs and depth > 1:
+            rest = _rest(run, child, place, called or of_runs, depth - 1)
+            kept += [(key, rest)] if rest.pairs else []
+        else:
+            kept.append((key, child))
+    same = len(kept) == len(node.pairs or ()) and all(
+        old[1] is new[1] for old, new in zip(node.pairs or (), kept, strict=True)
+    )
+    return node if same else Node(line=node.line, raw=node.raw, pairs=tuple(kept))
+
+
+def _compares(table: Rows, node: Node, called: bool) -> bool:
+    """Named mappings are runs only where they say what came of them: a search space has names as well."""
+    if node.pairs is not None:
+        return called and compares(table)
+    return compares(table, called=called, strict=not called)
+
+
+def _table(node: Node) -> Rows:
+    """The rows of a list of mappings or of named mappings, empty for anything else."""
+    if node.items:
+        if len(node.items) > MOST_RUNS or any(item.pairs is None for item in node.items):
+            return []
+        return [_cells(item) for item in node.items]
+    pairs = node.pairs or ()
+    if len(pairs) < 2 or len(pairs) > MOST_RUNS or any(child.pairs is None for _, child in pairs):
+        return []
+    return [with_name(key, child.line, _cells(child)) for key, child in pairs]
+
+
+def _all_rows(node: Node, name: str = "", depth: int = DEEPEST) -> Iterator[Cells]:
+    """The rows of a tree that holds nothing but runs; single values beside them belong to each."""
+    if node.items is not None:
+        rows = [_cells(item) for item in node.items if item.pairs is not None]
+        yield from ([with_name(name, node.line, row) for row in rows] if name else rows)
+        return
+    pairs = node.pairs or ()
+    columns = _columns(pairs)
+    if columns:
+        yield from columns
+        return
+    shared = [entry for key, child in pairs if child.is_scalar for entry in flatten(child, key)]
+    for key, child in _by_run(pairs):
+        if child.is_scalar:
+            continue
+        below = child.items or [inner for _, inner in child.pairs or ()]
+        tables = depth > 1 and bool(below) and all(not inner.is_scalar for inner in below)
+        if tables or (child.pairs and _columns(child.pairs)):
+            for row in _all_rows(child, "" if is_of_runs(key) or len(pairs) == 1 else key, depth - 1):
+                yield [*row, *shared]
+        elif child.pairs is not None:
+            yield [*with_name(key, child.line, _cells(child)), *shared]
+
+
+def _by_run(pairs: Sequence[tuple[str, Node]]) -> Sequence[tuple[str, Node]]:
+    """Named mappings with the runs outside, also where the quantities stand there: ``loss: {a: 1.2, b: nan}``."""
+    inner = [child.keys() for _, child in pairs]
+    alike = len(pairs) > 1 and all(len(keys) > 1 and keys == inner[0] for keys in inner)
+    if not alike or not all(series_name(key) or config_name(key) or is_outcome(key) for key, _ in pairs):
+        return pairs
+    if any(series_name(key) or is_outcome(key) for key in inner[0]):
+        return pairs
+    runs = [name for name, _ in pairs[0][1].pairs or ()]
+    return [(name, Node(pairs=tuple((key, child.get(name) or Node()) for key, child in pairs))) for name in runs]
+
+
+def _columns(pairs: Sequence[tuple[str, Node]]) -> Rows:
+    """The rows of a list a column, all of one length; empty for anything else."""
+    lengths = {len(child.items) if child.items is not None else 0 for _, child in pairs}
+    if len(pairs) < 2 or len(lengths) != 1 or not 2 <= max(lengths) <= MAX_ROWS:
+        return []
+    lists = [(key, child.items or ()) for key, child in pairs]
+    if any(item.pairs is not None for _, items in lists for item in items):
+        return []
+    return [
+        [entry for key, items in lists if not _is_hole(items[at]) for entry in flatten(items[at], key)]
+        for at in range(max(lengths))
+    ]
+
+
+def _is_hole(node: Node) -> bool:
+    """A null in a list a column says that the run was not given it."""
+    return node.is_scalar and node.value is None
+
+
+def _cells(node: Node) -> Cells:
+    found: dict[str, Entry] = {}
+    for entry in flatten(untitled(node, several=True)):
+        found.setdefault(entry.key, entry)
+    return list(found.values())
