@@ -4,36 +4,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from textwrap import dedent
 
 from holter.patterns import regex
+from holter.readers.accounts import Voice
 from holter.readers.fenced import kind_of, read_block
 from holter.readers.listed_runs import add_listed
 from holter.readers.markdown_blocks import Block, blocks
 from holter.readers.merge import merge
+from holter.readers.pasted import PASTED, set_apart
 from holter.readers.prose import add_line, add_table, put
-from holter.readers.roles import Role, role_under
+from holter.readers.roles import Role, role_under, told_role
 from holter.readers.runs_table import add_runs
+from holter.readers.told import Told, without_comments
 from holter.run import EVENT_MESSAGE, Assignment, Authority, Run, Series, Source, Value
 from holter.values import number
 
 _CHANGED = regex(r"([^\s#→]+)\s*(?:→|->)\s*([^\s(→]+)")
 
 
-def read_markdown(text: str, shown: str, *, cell: int | None = None) -> Run:
+def read_markdown(text: str, shown: str, *, cell: int | None = None, voice: Voice = Voice.ANALYSIS) -> Run:
     """What a Markdown text says.
 
     Args:
         text: the document.
         shown: the file as told to the user.
         cell: of a notebook, 1-based.
+        voice: who speaks in it.
     """
+    of_run = voice in (Voice.TOLD, Voice.PLAIN)
     parts: list[Run] = []
     ran: list[Block] = []
-    for block in blocks(text):
+    told = Told(Source(file=shown, cell=cell))
+    text = without_comments(text) if of_run else text
+    for block in set_apart(blocks(text), text) if of_run else blocks(text):
         place = Source(file=shown, line=block.first, cell=cell)
-        role = role_under(block.headings, block.lead)
-        if block.kind == "code":
-            parts.append(_code(block, place, role))
+        role = told_role(block.headings[1:], block.lead) if of_run else role_under(block.headings, block.lead)
+        if block.kind in ("code", PASTED):
+            parts.append(_code(block, place, role, voice))
         elif block.kind == "table":
             parts.append(_table(block, place, role))
         else:
@@ -44,6 +52,11 @@ def read_markdown(text: str, shown: str, *, cell: int | None = None) -> Run:
     listed = Run()
     add_listed(listed, ran, Source(file=shown, cell=cell))
     parts.append(listed)
+    if voice is Voice.TOLD:
+        told.take_title(text)
+        for block in ran:
+            told.take(block)
+        parts.append(told.finish())
     return merge(parts)
 
 
@@ -72,16 +85,16 @@ def _is_placed(series: Series) -> bool:
     return any(not math.isnan(place) for places in (series.steps, series.epochs) for place in places)
 
 
-def _code(block: Block, place: Source, role: Role) -> Run:
-    text = "\n".join(block.lines)
+def _code(block: Block, place: Source, role: Role, voice: Voice) -> Run:
+    text = dedent("\n".join(block.lines))
     kind = kind_of(text, block.language)
-    if kind == "log" and role is not Role.RAN:
-        return Run()
+    if kind == "log" and (role is not Role.RAN or voice is Voice.PAGE):
+        return Run()  # what another run printed, or what a page shows as an example
     found, kind = read_block(text, block.language, Source(file=place.file, cell=place.cell), first_line=block.first)
     if kind == "python":
         found.gaps.clear()  # a report quotes fragments; what is not Python there was never code that ran
     if role is Role.RAN:
-        return _logged(found) if kind == "log" else found
+        return _logged(found) if kind == "log" and voice is Voice.ANALYSIS else found
     run = Run()
     for name, values in found.config.items():
         for value in values:

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 
 from holter.names import series_name
 from holter.patterns import regex
-from holter.readers.base import Sample
 from holter.readers.tree import Entry
-from holter.run import NAN, Run, Series
+from holter.run import NAN, Run, Series, Source
 from holter.values import number
 
 _PLACE = regex(
@@ -24,7 +23,7 @@ _START = regex(r"[_. ]*(?:at_)?(?:the_)?(?:start|beginning|init(?:ial)?(?:ly)?|f
 _NOT_FINITE = {"nan": NAN, ".nan": NAN, "inf": float("inf"), ".inf": float("inf")}
 
 
-def add_placed(run: Run, written: Iterable[Entry], sample: Sample) -> None:
+def add_placed(run: Run, written: Iterable[Entry], place: Source) -> None:
     """Add a series for each quantity of which values at named steps or epochs were written down.
 
     A quantity that the run holds as a series already is left alone, and so is a name with further words in it: those
@@ -33,7 +32,7 @@ def add_placed(run: Run, written: Iterable[Entry], sample: Sample) -> None:
     Args:
         run: where to.
         written: names as written, with their values.
-        sample: the file.
+        place: the document.
     """
     entries = list(written)
     found: dict[str, list[tuple[bool, float, float, Entry]]] = {}
@@ -47,14 +46,14 @@ def add_placed(run: Run, written: Iterable[Entry], sample: Sample) -> None:
         start, value = _START.search(entry.key), _value(entry)
         name = _series_of(entry.key, start) if start is not None else None
         named = found.get(name, []) if name is not None and value is not None else []
-        if named and value is not None and all(place != 0.0 for _, place, _, _ in named):
+        if named and value is not None and all(at != 0.0 for _, at, _, _ in named):
             named.append((named[0][0], 0.0, value, entry))
     for name, points in found.items():
         if name in run.series:
             continue
-        series = Series(name=name, source=sample.source())
-        for by_epoch, place, value, entry in sorted(points, key=lambda point: point[:2]):
-            series.append(value, step=NAN if by_epoch else place, epoch=place if by_epoch else NAN, line=entry.line)
+        series = Series(name=name, source=place)
+        for by_epoch, at, value, entry in sorted(points, key=lambda point: point[:2]):
+            series.append(value, step=NAN if by_epoch else at, epoch=at if by_epoch else NAN, line=entry.line)
         run.series[name] = series
 
 

@@ -59,3 +59,45 @@ def role_under(headings: list[str], lead: str) -> Role:
         if role is not None:
             return role
     return Role.RAN
+
+
+_WANTED = regex(
+    r"\b(?:expect(?:ed|ation)s?|desired|ideal(?:ly)?|should|suggest\w*|propos\w+|recommend\w*|solutions?|work-?arounds?"
+    r"|(?:possible|proposed|potential|suggested) (?:fix|cause|reason)|fix(?:es|ed)?:?$|goals?|to-?dos?|next steps?"
+    r"|plans?|ideas?|hypothes[ie]s|guess\w*|suspicion|related issues?|references?|links?|documentation|docs)\b",
+    re.I,
+)
+_COMPARED = regex(
+    r"\b(?:(?<!not )(?<!n't )(?<!never )(?:works?|worked|working)(?! (?:on|with (?:this|the) (?:run|model))\b)"
+    r"|(?:good|healthy|correct|successful|earlier|previous|other|another|reference|old)"
+    r" (?:run|log|output|version|result)s?"
+    r"|for comparison|baseline|before (?:the )?(?:upgrad|updat|chang|switch)\w*|trains? (?:fine|well|normally)"
+    r"|is (?:fine|ok(?:ay)?|healthy)|(?:the|their|official) (?:paper|docs|documentation|readme|example))\b",
+    re.I,
+)
+_FAILS = regex(
+    r"\b(?:not|n't|never|nan|inf|fail\w*|wrong|bad|broken|breaks?|error|crash\w*|diverg\w*|stuck|actual\w*|but|problem)\b",
+    re.I,
+)
+
+
+def told_role(headings: list[str], lead: str) -> Role:
+    """As `role_under`, for what somebody tells of a run, where "after", "change" and "try" announce no proposal.
+
+    A title or a lead-in that names a failure tells of the run, whatever it is compared with.
+
+    Args:
+        headings: outermost first.
+        lead: the line that announces the passage, empty when none does.
+    """
+    for text in (lead, *reversed(headings)):
+        wanted, compared, fails = (words.search(text) for words in (_WANTED, _COMPARED, _FAILS))
+        if fails is not None and (wanted is None or fails.start() < wanted.start()):
+            return Role.RAN
+        if wanted is not None:
+            return Role.PROPOSED
+        if compared is not None:
+            return Role.OTHER
+        if _RAN.search(text) is not None:
+            return Role.RAN
+    return Role.RAN

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import PurePath
 from typing import Any
 
 from holter.names import series_name
@@ -17,7 +20,7 @@ from holter.readers.side_by_side import number_words
 from holter.readers.toml_tree import read_toml
 from holter.readers.tree import Entry, Node, TooLarge, Tree
 from holter.readers.yaml_tree import read_yaml
-from holter.run import NAN, Authority, Run, Series, Value
+from holter.run import NAN, Authority, Run, Series, Source, Value
 from holter.secrets import mask_value
 from holter.values import bounded, number
 
@@ -84,15 +87,25 @@ def _in_quotes(line: re.Match[str]) -> str:
 
 
 def _observed(run: Run, document: Node, sample: Sample) -> None:
-    found = entries_by_key(document)
+    add_observed(run, entries_by_key(document), sample.source())
+
+
+def add_observed(run: Run, found: Mapping[str, Entry], place: Source) -> None:
+    """Add what somebody saw: a known quantity with a number as a point of a series, anything else as a fact.
+
+    Args:
+        run: where to.
+        found: the values by key.
+        place: the document; lines and keys are those of the entries.
+    """
     step, epoch = (_place(found.get(key)) for key in ("step", "epoch"))
     for entry in found.values():
         name = series_name(entry.key)
         points = _points(entry.value) if name is not None else None
         if name is None or points is None:
-            _fact(run, entry, sample)
+            _fact(run, entry, place)
             continue
-        series = Series(name=name, source=sample.source(line=entry.line or None, key=entry.key))
+        series = Series(name=name, source=_at(place, entry))
         for at, (value, raw) in enumerate(points):
             known = len(points) == 1
             series.append(value, step=step if known else NAN, epoch=epoch if known else NAN, line=entry.line)
@@ -104,7 +117,7 @@ def _observed(run: Run, document: Node, sample: Sample) -> None:
             run.other_series.append(series)
         else:
             run.series[name] = series
-    add_placed(run, found.values(), sample)
+    add_placed(run, found.values(), place)
 
 
 def entries_by_key(document: Node) -> dict[str, Entry]:
@@ -153,15 +166,19 @@ def _is_plain_number(raw: str) -> bool:
 
 def _facts(run: Run, document: Node, sample: Sample, authority: Authority) -> None:
     for entry in _said(document):
-        _fact(run, entry, sample, authority)
-    add_placed(run, entries(document), sample)
+        _fact(run, entry, sample.source(), authority)
+    add_placed(run, entries(document), sample.source())
     for key, node in document.pairs or ():
         if not node.is_scalar and not (node.items is not None and all(item.is_scalar for item in node.items)):
-            _fact(run, Entry(key=key, value=node.plain(), line=node.line, raw=node.raw), sample, authority)
+            entry = Entry(key=key, value=node.plain(), line=node.line, raw=node.raw)
+            _fact(run, entry, sample.source(), authority)
 
 
-def _fact(run: Run, entry: Entry, sample: Sample, authority: Authority = Authority.FACT) -> None:
+def _fact(run: Run, entry: Entry, place: Source, authority: Authority = Authority.FACT) -> None:
     value, raw = mask_value(entry.key, entry.value, entry.raw)
-    source = sample.source(line=entry.line or None, key=entry.key)
-    given = Value(value=number_words(value), source=source, raw=raw, authority=authority)
-    run.add_fact(entry.key or sample.path.stem, given)
+    given = Value(value=number_words(value), source=_at(place, entry), raw=raw, authority=authority)
+    run.add_fact(entry.key or PurePath(place.file).stem, given)
+
+
+def _at(place: Source, entry: Entry) -> Source:
+    return replace(place, line=entry.line or None, key=entry.key)

@@ -1,0 +1,118 @@
+"""Which documents tell of the run they lie beside, and which are pages about a model, a project or a recipe.
+
+An issue, a note or a mail says what somebody saw: it counts like ``observed.yaml``. A model card, a README, a list of
+changes or a manual says how things are meant to be, and what may happen to others: of such a page only settings and
+tables of results count. An analysis that ends in causes and fixes holds both, so it is read like a page.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+
+from holter.patterns import regex
+
+_NAME_OF_ACCOUNT = regex(
+    r"(?:^|[\W_])(?:issue|bug|notes?|problems?|question|observ\w+|symptoms?|what_?i_?see|mail|e-?mail|letter|post|thread"
+    r"|discussion|ticket|journal|diary|remarks?|comments?|complaint|report|findings|story|message)(?:[\W_]|\d|$)"
+)
+_NAME_OF_PAGE = regex(
+    r"(?:^|[\W_])(?:readme|change_?log|changes|history|release_?notes|releases?|news|contributing|code_of_conduct|license"
+    r"|licence|notice|copying|authors|citation|security|install(?:ation)?|model_?card|card|datasheet|dataset_?card|usage"
+    r"|faq|troubleshooting|manual|guide|tutorial|roadmap|todo|requirements|docs?)(?:[\W_]|$)"
+)
+_HEADING_OF_ACCOUNT = regex(
+    r"^#{1,6}\W*(?:describe the (?:bug|issue|problem)|(?:actual|current|observed) (?:behaviou?r|results?|output)"
+    r"|what (?:i|we) (?:see|saw|get|got|observed?|did|tried|ran|expected)|what (?:actually )?happen(?:s|ed)"
+    r"|(?:steps )?to reproduce|reproduction|bug (?:description|report)|issue description|problem description"
+    r"|system info|who can help|my (?:setup|environment|code|run|problem))\b[^\n]{0,20}$",
+    re.I | re.M,
+)
+"""Headings that only whoever reports something writes."""
+
+_HEADING_OF_EITHER = regex(
+    r"^#{1,6}\W*(?:bugs?|issues?|problems?|symptoms?|observations?|expected (?:behaviou?r|results?|output)"
+    r"|environment)\W*$",
+    re.I | re.M,
+)
+_TOLD = regex(
+    r"(?:^|[\s\"'(>])(?:i(?:'m|'ve|'d)?|my|me)\s+[a-z]|\b(?:we|our)\s+(?:see|get|got|saw|are seeing|observe"
+    r"|training run|run)\b|\bany (?:ideas?|help|hints?|suggestions?)\b|\bthanks in advance\b",
+    re.I | re.M,
+)
+_FRONT = regex(
+    r"\A\s*---\s*\n(?:.*\n){0,40}?\s*(?:license|tags|library_name|pipeline_tag|base_model|datasets|language|model-index"
+    r"|about|labels|assignees)\s*:"
+)
+"""The head of a model card, or of a template of issues that nobody filled in."""
+
+_MARK_OF_PAGE = regex(
+    r"\bfine-tuned version of \[|!\[[^\]]*\]\(https?://[^)]*(?:badge|shields|actions/workflows)"
+    r"|^#{1,6}\W*(?:table of contents|quick[- ]?start|getting started|usage"
+    r"|how to (?:use|run|train|install|cite|get)\b.*"
+    r"|install(?:ation|ing)?|licen[sc]e|citation|citing|contributing|acknowledge?ments?|(?:key )?features|requirements"
+    r"|prerequisites|intended uses?.*|limitations.*|bias(?:es)?(?:, risks)?.*|model (?:description|details|card|summary"
+    r"|architecture)|training (?:procedure|data|hyperparameters|details)|uses|direct use|out-of-scope use|overview"
+    r"|introduction|troubleshooting|faq|frequently asked questions|known issues|common (?:problems|errors|issues"
+    r"|pitfalls)|tips|supported (?:models|tasks)|examples?|project structure|documentation|unreleased|change ?log"
+    r"|release notes|what's (?:new|changed)|\[?v?\d+\.\d+(?:\.\d+)?\]?\s*(?:[-(].*)?)\W*$",
+    re.I | re.M,
+)
+_MARK_OF_ANALYSIS = regex(
+    r"^#{1,6}\W*(?:\d+\W+)*(?:root causes?|post-?mortem|key changes|fixes (?:implemented|applied)|hypothes[ie]s"
+    r"|recommend\w+|conclusions?|근본|해결|가설|결론|수정|원인)"
+    r"|\broot cause identified\b|체[크\ufffd]+리스트|최[적\ufffd]+화 검",
+    re.I | re.M,
+)
+_CAUSE = regex(r"^#{1,6}\W*(?:likely |possible |common )?causes?\b", re.I | re.M)
+_CURE = regex(r"^#{1,6}\W*(?:fix(?:es)?|solutions?|remed(?:y|ies)|how to fix)\b", re.I | re.M)
+"""A page of a handbook: what it is about has causes and cures."""
+
+
+class Voice(enum.Enum):
+    """Who speaks in a document.
+
+    ``TOLD``: whoever ran the training, of that run. ``PLAIN``: nobody in particular, around what was printed.
+    ``ANALYSIS``: somebody who knows by now why. ``PAGE``: a page about a model, a project or a recipe.
+    """
+
+    TOLD = "told"
+    PLAIN = "plain"
+    ANALYSIS = "analysis"
+    PAGE = "page"
+
+
+def voice_of(name: str, text: str) -> Voice:
+    """Who speaks in a document, by its headings, its first person and its name.
+
+    Args:
+        name: of the file.
+        text: of it.
+    """
+    if _MARK_OF_ANALYSIS.search(text) is not None:
+        return Voice.ANALYSIS
+    if _CAUSE.search(text) is not None and _CURE.search(text) is not None:
+        return Voice.PAGE
+    if _HEADING_OF_ACCOUNT.search(text) is not None and _FRONT.match(text) is None:
+        return Voice.TOLD
+    if _FRONT.match(text) is not None or _MARK_OF_PAGE.search(text) is not None:
+        return Voice.PAGE
+    if is_name_of_account(name) or _HEADING_OF_EITHER.search(text) is not None:
+        return Voice.TOLD
+    if _TOLD.search(text) is not None:
+        return Voice.TOLD
+    return Voice.PAGE if is_name_of_page(name) else Voice.PLAIN
+
+
+def is_name_of_account(name: str) -> bool:
+    """Whether people call notes and issues so."""
+    return _NAME_OF_ACCOUNT.search(_stem(name)) is not None
+
+
+def is_name_of_page(name: str) -> bool:
+    """Whether a project's pages are called so."""
+    return _NAME_OF_PAGE.search(_stem(name)) is not None
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"\.(?:md|markdown|mdx|rmd|qmd|txt|text|rst)$", "", name.lower())

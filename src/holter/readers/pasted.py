@@ -1,0 +1,128 @@
+"""Code, commands and output that somebody pasted into a text without a fence around it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from holter.patterns import regex
+from holter.readers.fenced import is_log_line, kind_of
+from holter.readers.markdown_blocks import Block
+
+PASTED = "pasted"
+"""The kind of a block without a fence; its lines keep their indentation, of which pieces further down have more."""
+
+BULLET = regex(r"^\s*(?:[-*+\u2022]|\(?\d+[.)])\s+(?=\S)")
+_INDENTED = regex(r"^(?: {4}|\t)")
+_COMMAND = regex(
+    r"^\s*(?:\$ \S|(?:[A-Z_]+=\S+ +)*(?:python3?|torchrun|deepspeed|accelerate launch|srun)\b.*(?:\.py\b| -m |--\w))"
+)
+_ONE_PAIR = regex(
+    r"^\s*(?:[-*+\u2022]\s+)?[A-Za-z][^:=|{}\[\],]*[:=]\s*\**(?:[-+<>~]?[\d.][\w.+\-%]*|nan|inf)\**\s*$", re.I
+)
+"""A quantity and its number, with nothing else: ``loss at step 100: nan``."""
+
+_ROW = regex(
+    r"^[^=:|\t]{0,40}[=:]\s?-?(?:\d|nan|inf)[^=:]*[\s,;|(][A-Za-z_][\w/.()\-]*\s?[=:]\s?-?(?:\d|nan|inf)"
+    r"|^[^\t]*\t[^\t]*\t|^.*?\|.*?(?:\s\|\s|\|\s*$)",
+    re.I,
+)
+"""Several pairs of a name and a number, or cells of a table: no line that a person writes."""
+
+
+def set_apart(found: Iterable[Block], text: str) -> Iterator[Block]:
+    """The blocks of a document; lines that are no text become blocks of code with the same headings and lead-in.
+
+    Args:
+        found: the blocks.
+        text: the whole document, of which blank lines and comments between two pieces of code are code, too.
+    """
+    waiting: Block | None = None
+    lines = text.split("\n")
+    for block in _apart(found):
+        if waiting is not None and _is_python(block) and (between := _gap(waiting, block, lines)) is not None:
+            waiting = replace(waiting, lines=[*waiting.lines, *between, *block.lines])
+            continue
+        if waiting is not None:
+            yield waiting
+        waiting = block if _is_python(block) else None
+        if waiting is None:
+            yield block
+    if waiting is not None:
+        yield waiting
+
+
+def _is_python(block: Block) -> bool:
+    return block.kind == PASTED and kind_of("\n".join(block.lines), "") == "python"
+
+
+def _gap(above: Block, below: Block, lines: Sequence[str]) -> Sequence[str] | None:
+    """The lines between two pieces of code where they are blank or comments."""
+    between = lines[above.first - 1 + len(above.lines) : below.first - 1]
+    return between if all(not line.strip() or line.lstrip().startswith("#") for line in between) else None
+
+
+def _apart(found: Iterable[Block]) -> Iterator[Block]:
+    paragraph: list[Block] = []
+    for block in found:
+        if paragraph and (block.kind != "line" or block.first != paragraph[-1].first + 1):
+            yield from _parts(paragraph)
+            paragraph = []
+        if block.kind == "line":
+            paragraph.append(block)
+        else:
+            yield block
+    yield from _parts(paragraph)
+
+
+def _parts(paragraph: Sequence[Block]) -> Iterator[Block]:
+    if not paragraph:
+        return
+    lines = [block.lines[0] for block in paragraph]
+    entries = any(map(BULLET.match, lines))
+    if not entries and (all(map(_INDENTED.match, lines)) or kind_of("\n".join(lines), "") == "python"):
+        yield _code(paragraph, lines)
+    else:
+        yield from _of_text(paragraph, lines)
+
+
+def _of_text(paragraph: Sequence[Block], lines: Sequence[str]) -> Iterator[Block]:
+    at = 0
+    while at < len(lines):
+        end = _end_of_command(lines, at) if _COMMAND.match(lines[at]) else _end_of_output(lines, at)
+        if end == at:
+            yield paragraph[at]
+            end = at + 1
+        else:
+            yield _code(paragraph[at:end], [BULLET.sub("", line) for line in lines[at:end]])
+        at = end
+
+
+def _end_of_command(lines: Sequence[str], start: int) -> int:
+    at = start
+    while at < len(lines) and lines[at].rstrip().endswith("\\"):
+        at += 1
+    return min(at + 1, len(lines))
+
+
+def _end_of_output(lines: Sequence[str], start: int) -> int:
+    """Where the lines that a program printed end: behind the last of them in this paragraph; the start for text."""
+    end = start
+    for at in range(start, len(lines)):
+        if _is_printed(lines[at]):
+            end = at + 1
+        elif end == start or BULLET.match(lines[at]) or _ONE_PAIR.match(lines[at]):
+            break
+    return end
+
+
+def _is_printed(line: str) -> bool:
+    if _ONE_PAIR.match(line) is not None:
+        return False
+    bare = BULLET.sub("", line)
+    return _ROW.match(bare) is not None or is_log_line(bare)
+
+
+def _code(paragraph: Sequence[Block], lines: Sequence[str]) -> Block:
+    return replace(paragraph[0], kind=PASTED, lines=list(lines))
