@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from holter.checks.look import call_text, written
-from holter.checks.script import last_part, texts
+from holter.checks.script import last_part, spelt_out, texts
 from holter.checks.symptoms import number
 from holter.finding import Evidence
 from holter.patterns import regex
@@ -36,6 +36,13 @@ OF_FAIRSEQ = regex(r"sample\[['\"]target['\"]\]|model\.get_targets\(")
 NEXT_TOKENS = regex(r"\[(?:(?:\.\.\.|:), ?)?1:\]|\[1:, ?:\]")
 """Code that pads rows of tokens, and targets that are the tokens one place on."""
 
+PAD_ID = regex(r"pad", re.I)
+FLAT = regex(r"(?:view|reshape)\(-1\)|flatten\(")
+VOCABULARY = regex(r"vocab|n_tok|ntok|\bV\b|(?:size|shape)[\[(]-1|(?:view|reshape)\(-1, ?\w+\.(?:size|shape)")
+BATCH_IDS = regex(r"(?:inputs?|batch|x|encoded|data)(?:\.pop\(|\.get\(|\[)['\"]input_ids['\"]|\binput_ids\b")
+BLOCKS = regex(r"block|chunk|packed", re.I)
+"""Ids of a padded batch as targets, rows padded with an id, and targets laid out one after the other."""
+
 MASKED = regex(r"mask|pad_(?:token_)?id|pad_idx|non_?pad|\blengths\b", re.I)
 PAD_CLASS = regex(
     r"\b(?:labels?|targets?)\b.{0,20}\bpadded with (?:0|zeros?)\b|"
@@ -49,7 +56,11 @@ def copied(code: Code) -> Iterator[tuple[Evidence, float]]:
     if masks(code):
         return
     padded = [c for c in code.calls if written(c.kwargs.get("padding")) in ("max_length", "longest", "True")]
-    by_hand = {c.target: c for c in code.named("pad_sequence") if written(c.kwargs.get("padding_value", 0)) != "-100"}
+    by_hand = {
+        c.target: c
+        for c in code.named("pad_sequence")
+        if c.target and written(c.kwargs.get("padding_value", 0)) != "-100"
+    }
     for row in code.assignments:
         given = written(row.value.get("labels", "")) if isinstance(row.value, dict) else ""
         name = given.removesuffix(".clone()")
@@ -141,6 +152,28 @@ def own_loss(code: Code) -> Iterator[tuple[Evidence, float]]:
             and "loss" in call.target
         ):
             yield Evidence(text=f"{zeros}; {call_text(call)}", source=call.source), 5.0
+
+
+def of_inputs(code: Code) -> Iterator[tuple[Evidence, float]]:
+    """A loss of one's own over the ids of a batch, or over rows padded with a given id, where nothing is left out."""
+    if masks(code) or code.named("masked_select", "pack_padded_sequence", "group_texts"):
+        return
+    built = {c.target for c in code.named("CrossEntropyLoss", "NLLLoss") if not c.kwargs and not c.args}
+    padded = next((c for c in code.named(*PADDERS) if PAD_ID.search(written(c.kwargs.get("padding_value", "")))), None)
+    scored = [t for t in texts(code) if re.search(r"==", t) and re.search(r"mask", t)]
+    for call in code.calls:
+        given = [written(value) for value in call.args]
+        plain = last_part(call.name) in ("cross_entropy", "nll_loss") and not {"weight", "reduction"} & set(call.kwargs)
+        plain = plain or call.name.endswith("CrossEntropyLoss()")
+        if not (plain or call.name in built) or len(given) < 2 or any(map(MASKED.search, given)):
+            continue
+        flat, name = FLAT.search(given[1]) is not None, re.match(r"\w+", given[1])
+        target = given[1] + (spelt_out(Expression(text=name[0]), call, code) if name is not None else "")
+        ids = BATCH_IDS.search(target) is not None and not MASKED.search(target) and not BLOCKS.search(" ".join(given))
+        trainer = "compute_loss" in call.scope or any("attention_mask" in text for text in texts(code))
+        told = name is not None and any(re.search(rf"==\s*{name[0]}\b", text) for text in scored)
+        if (ids and trainer) or (flat and (told or (padded is not None and VOCABULARY.search(given[0])))):
+            yield Evidence(text=f"{call_text(call)}, of padded rows, and no index is ignored", source=call.source), 6.0
 
 
 def _over_positions(call: Call, code: Code) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import takewhile
 
 from holter.checks.base import Check, Needs, case, clues
-from holter.checks.labels._counted_code import MASKING, copied, given, own_loss, tagged
+from holter.checks.labels._counted_code import MASKING, copied, given, of_inputs, own_loss, tagged
 from holter.checks.labels._counted_notes import noted_counts
 from holter.checks.look import call_text, comments, is_off, is_on, known, plain, written
 from holter.checks.symptoms import number
@@ -108,6 +108,13 @@ class PaddingInLabels(Check):
                 "a.py": "ce = nn.CrossEntropyLoss()\nx = pad_sequence(rows)\nloss = ce(out.view(-1, n), x[:, 1:])\n"
             },
         ),
+        case(
+            "a loss of one's own in a Trainer",
+            files={
+                "a.py": "def compute_loss(self, model, inputs):\n    z = model(inputs['input_ids']).logits\n"
+                "    return F.cross_entropy(z[:, :-1].flatten(0, 1), inputs['input_ids'][:, 1:].flatten())\n"
+            },
+        ),
         case("told", files={"a.py": "labels = input_ids.clone()\n# padded to 2048\n"}),
         case(
             "given to the model as labels",
@@ -179,6 +186,13 @@ class PaddingInLabels(Check):
                 "m.compile(loss='sparse_categorical_crossentropy')\n"
             },
         ),
+        case(
+            "a loss of one's own in a Trainer, masked",
+            files={
+                "a.py": "def compute_loss(self, model, inputs):\n    y = inputs['input_ids'].masked_fill(pads, -100)\n"
+                "    return F.cross_entropy(model(inputs['input_ids']).logits.flatten(0, 1), y.flatten())\n"
+            },
+        ),
         case("masked", files={"a.py": "labels = input_ids.clone()\nlabels[labels == pad] = -100\n"}),
     )
     not_enough = (case("not measured"),)
@@ -211,6 +225,7 @@ def _seen(run: Run) -> Iterator[tuple[Evidence, float]]:
         yield from copied(code)
         yield from given(code)
         yield from own_loss(code)
+        yield from of_inputs(code)
         yield from tagged(code)
     yield from _other_index(run)
     for code, comment in comments(run):
