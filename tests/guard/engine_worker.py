@@ -75,7 +75,7 @@ def weights(engine):
     return [p.detach().clone() for group in base_optimizer(engine.optimizer).param_groups for p in group["params"]]
 
 
-def train(name, folder=None, fault="", device=None, judged=None, **settings):
+def train(name, folder=None, fault="", device=None, judged=None, failed=False, **settings):
     """Losses, the weights after each step, how it ended, and how often somebody waited for the device."""
     stage, options = (ENGINES | FUSED)[name] if isinstance(name, str) else name
     engine = built(stage, options, name in FUSED if isinstance(name, str) else False)
@@ -87,6 +87,8 @@ def train(name, folder=None, fault="", device=None, judged=None, **settings):
     with guard or nullcontext() as core:
         if judged is not None:
             core.judged = judged
+        if failed and dist.get_rank() == 0:
+            core.safety.broken = ValueError("planted")
         try:
             for step in range(STEPS):
                 before = device.waits
@@ -168,6 +170,8 @@ def special(folder, device):
             "skip": (BF16, "loss", {"on_fault": "skip"}),
             "continue": (BF16, "loss", {"on_fault": "continue"}),
             "every step": (BF16, "loss", {"read": "step"}),
+            "failed, loss": (BF16, "loss", {"failed": True}),
+            "failed, collapse": (SMALLEST, "collapse", {"failed": True}),
         }
         for case, (options, fault, settings) in cases.items():
             at = folder / f"{case} {stage}"

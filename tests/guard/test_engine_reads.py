@@ -177,6 +177,15 @@ def test_with_one_read_before_every_step_the_engine_does_not_step(stage, found):
     assert of_all(run, "moved") == [*BEFORE_THE_FAULT, False]
 
 
+@pytest.mark.parametrize("case", ["failed, loss", "failed, collapse"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_both_stop_where_the_guard_of_one_has_failed(stage, case, found):
+    run = found["special"][f"{case} {stage}"]
+    assert all("was stopped before it touched the weights" in rank["ended"] for rank in run["ranks"])
+    assert [rank["broken"] for rank in run["ranks"]] == ["ValueError('planted')", "None"]
+    assert of_all(run, "finite")
+
+
 def test_an_engine_that_moves_the_weights_against_expectation_is_noticed_a_step_later(found):
     run = found["special"]["misjudged"]
     assert of_all(run, "ended").startswith("step 5 has broken the weights")

@@ -151,6 +151,8 @@ class EngineCore(Core):
         """The flag is joined by the norm, which the engine has by now, the same on all processes."""
         import torch
 
+        if self._flag is None:  # not the engine's step
+            return
         norm = getattr(self.engine.optimizer, "_global_grad_norm", None)
         if norm is not None:
             self._flag = torch.maximum(self._flag, (~torch.isfinite(_beside(norm, self.device))).float())
@@ -255,7 +257,7 @@ class EngineCore(Core):
         collapsed = self.safety.run(self.scaler.skipped, _EngineScale(self), self.step.index)
         if not (self.engine.fp16_enabled() and self.engine.dynamic_loss_scale()):
             self._meet("step", self.step)
-        elif collapsed:
+        elif self.peers.any(bool(collapsed)):  # the guard of one may have failed
             self._meet("loss-scale", self.step)
 
     def replica(self) -> nn.Module:
