@@ -20,9 +20,12 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
 import holter
+from holter.guard import parts as step_parts
+from holter.guard import undo
 
 FAULT_STEP = 1
 STEPS = 3
+LIMIT = 1 << 13  # bytes of a copy: each weight's part here with its states, and not all of them
 
 
 def build():
@@ -47,7 +50,7 @@ def parts(model):
     return [p.detach().to_local().clone().view(torch.int32) for p in model.parameters()]
 
 
-def train(folder, fault="", *, fused=False, scaled=False, device=None):
+def train(folder, fault="", *, fused=False, scaled=False, waits=True, device=None):
     """How the training ended on each process, its losses, norms and reads here, and what the guard wrote."""
     model = build().train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=fused)
@@ -69,7 +72,7 @@ def train(folder, fault="", *, fused=False, scaled=False, device=None):
                     loss = model(**batch).loss
                     loss = loss * math.nan if due and fault == "loss" else loss
                     scaler.scale(loss).backward()
-                    if not (fused or scaled):
+                    if waits:
                         loss.item()
                     scaler.unscale_(optimizer)
                     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -98,8 +101,10 @@ def on_a_device(folder, faults):
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         device = simulated(patch)
-        for kind in ("fused", "scaled", "waiting"):
-            loop = {"fused": kind == "fused", "scaled": kind == "scaled", "device": device}
+        patch.setattr(undo, "SMALL", 1)
+        patch.setattr(step_parts, "limit_of", lambda device: LIMIT)
+        for kind in ("fused", "scaled", "waiting", "in parts"):
+            loop = {"fused": kind == "fused", "scaled": kind == "scaled", "waits": kind == "waiting", "device": device}
             found[f"{kind} plain"] = train(None, **loop)
             for fault in ("", *faults):
                 name = f"{kind} {fault or 'healthy'}"

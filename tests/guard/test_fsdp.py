@@ -28,7 +28,8 @@ def found(tmp_path_factory):
     return json.loads((folder / "found.json").read_text())
 
 
-KINDS = ["", "fused ", "scaled ", "waiting "]
+KINDS = ["", "fused ", "scaled ", "waiting ", "in parts "]
+LATE = KINDS[1:2] + KINDS[3:]  # what has arrived at one process may not have at another
 
 
 @pytest.mark.slow
@@ -56,7 +57,7 @@ def test_nothing_more_is_read_from_a_device(found, kind):
 def test_a_fault_on_one_process_stops_both_in_the_same_step(found, kind, fault):
     broken = found[f"{kind}{fault}"]
     assert all(end.startswith("step 2 was stopped before it touched the weights") for end in broken["ends"])
-    assert len(broken["losses"]) == (2 if kind == "fused " else 1)  # a flag that is read a step later
+    assert len(broken["losses"]) == (2 if kind in LATE else 1)  # a flag that is read a step later
     assert broken["kept"]
     facts = json.loads(broken["facts.json"])
     assert facts["guard.fault_step"] == 1

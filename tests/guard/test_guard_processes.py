@@ -86,3 +86,11 @@ def test_a_small_step_of_a_loop_that_does_not_wait_is_taken_back_on_both(tmp_pat
     assert skipped == run(tmp_path / "without", "left out", 1, "skip", starting="weights")
     assert run(tmp_path / "healthy", "far none", 1, starting="reads") == ["reads of 0: 0", "reads of 1: 0"]
     assert run(tmp_path / "guard", "far guard", 1) == ["rank 0 steps 4 finished", "rank 1 steps 4 finished"]
+
+
+@pytest.mark.slow
+def test_a_large_one_part_by_part_although_one_process_has_no_memory_for_it_and_waits(tmp_path):
+    without = run(tmp_path / "without", "left out", 1, "skip", starting="weights")
+    assert run(tmp_path / "skip", "far parts loss", 1, "skip", starting="weights") == without
+    assert run(tmp_path / "failed", "far parts loss, other guard", 1, "skip", starting="weights") == without
+    assert run(tmp_path / "healthy", "far parts none", 1, starting="reads") == ["reads of 0: 0", "reads of 1: 3"]

@@ -1,6 +1,8 @@
 """Run under torchrun: trains two replicas, one of which is given a broken row. A fault whose name begins with "far" is
-met with the numbers taken to lie on a device, whose reads are counted."""
+met with the numbers taken to lie on a device, whose reads are counted; "far parts" with a model too large for a copy,
+in parts on all processes but that one, which has no memory for a part either."""
 
+import os
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,7 +17,10 @@ from device import Reads, simulated
 from small_loops import Net, rows
 
 import holter
+from holter.guard import parts, undo
 from holter.guard.peers import Peers
+
+LIMIT = 450  # bytes of a copy: more than the largest weight of `Net` takes with Adam's states, less than two of them
 
 
 class Noting:
@@ -36,9 +41,13 @@ class Noting:
 def main():
     """Print how this rank's loop ended."""
     folder, fault, broken_rank, on_fault = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
-    far = fault.startswith("far ")
+    far, in_parts = fault.startswith("far "), "parts " in fault
     with pytest.MonkeyPatch.context() as patch:
-        train(folder, fault.removeprefix("far "), broken_rank, on_fault, simulated(patch) if far else None)
+        if in_parts:
+            patch.setattr(undo, "SMALL", 1)
+            patch.setattr(parts, "limit_of", lambda device: 1 if os.environ["RANK"] == str(broken_rank) else LIMIT)
+        fault = fault.removeprefix("far ").removeprefix("parts ")
+        train(folder, fault, broken_rank, on_fault, simulated(patch) if far else None)
 
 
 def train(folder, fault, broken_rank, on_fault, device):
@@ -59,7 +68,7 @@ def train(folder, fault, broken_rank, on_fault, device):
         with holter.guard(model, optimizer, folder=folder, on_fault=on_fault, read=read) as guard:
             if fault == "group":
                 guard.peers._dist = Noting(dist, guard.peers._group)
-            if fault == "guard" and rank == broken_rank:
+            if rank == {"guard": broken_rank, "loss, other guard": 1 - broken_rank}.get(fault):
                 guard.flags.look = None
             model.train()
             for step in (0, 1, 3) if fault == "left out" else range(4):
@@ -68,7 +77,7 @@ def train(folder, fault, broken_rank, on_fault, device):
                     x[5] = float("nan")
                 with Reads(device) if device else nullcontext() as seen:
                     loss, _ = model(x, y)
-                    if fault == "loss" and step == 2 and rank == broken_rank:
+                    if fault.startswith("loss") and step == 2 and rank == broken_rank:
                         loss = loss + (loss.detach() - loss.detach()).log()
                     loss.backward()
                     optimizer.step()

@@ -71,8 +71,8 @@ class Flags:
         self._in_parts = any(is_part(p) for group in optimizer.param_groups for p in group["params"])
         self._pending: list[UnderWay] = []
         self._open: tuple[UnderWay, Tensor] | None = None
-        undoes = self._tells and acts and not self._in_parts
-        self._other = standing_in(optimizer, self._groups) if undoes and steps_by_parameter(optimizer) else None
+        parted = self._tells and acts and steps_by_parameter(optimizer, sharded=self._in_parts)
+        self._other = standing_in(optimizer, self._groups) if parted else None
 
     @property
     def told(self) -> bool:
@@ -172,9 +172,9 @@ class Flags:
 
     def _will_undo(self, once: bool) -> bool:
         """Whether the step is made before its flag is read, and taken back by it."""
-        if not (once and self._tells and self.acts) or self._in_parts:
+        if not (once and self._tells and self.acts):
             return False
-        return self._other is not None or can_undo(self.optimizer)
+        return self._other is not None or (not self._in_parts and can_undo(self.optimizer))
 
     def measure(self, step: Step) -> None:
         """The gradient norm of a step where nobody has computed it, without the loss scale."""

@@ -10,26 +10,31 @@ from holter.guard.undo import Undo, is_plain, limit_of, size_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-BY_PARAMETER = frozenset(
+BY_ELEMENT = frozenset(
     {
         "torch.optim.adadelta.Adadelta",
-        "torch.optim.Adafactor",
-        "torch.optim._adafactor.Adafactor",
         "torch.optim.adagrad.Adagrad",
         "torch.optim.adam.Adam",
         "torch.optim.adamax.Adamax",
         "torch.optim.adamw.AdamW",
         "torch.optim.asgd.ASGD",
-        "torch.optim.Muon",
-        "torch.optim._muon.Muon",
         "torch.optim.nadam.NAdam",
         "torch.optim.radam.RAdam",
         "torch.optim.rmsprop.RMSprop",
         "torch.optim.rprop.Rprop",
         "torch.optim.sgd.SGD",
-        "transformers.optimization.Adafactor",
     }
 )
+"""Those of `BY_PARAMETER` that treat each number by itself. Where weights lie in parts on several processes, these
+exchange nothing inside their step, so it does not matter how far each process goes through it."""
+
+BY_PARAMETER = BY_ELEMENT | {
+    "torch.optim.Adafactor",
+    "torch.optim._adafactor.Adafactor",
+    "torch.optim.Muon",
+    "torch.optim._muon.Muon",
+    "transformers.optimization.Adafactor",
+}
 """Optimizers whose step goes once through ``param_groups``, writes to parameters and their states only, and treats each
 parameter by itself: what becomes of one hangs on its own gradient and states and on the settings of its group. Read in
 the source of torch 2.4 to 2.13 and transformers 5.23, and tried: a step in parts is that of the whole to the last bit.
@@ -146,9 +151,16 @@ class Parts(list[Any]):
         return self._broken
 
 
-def steps_by_parameter(optimizer: Any) -> bool:
-    """Whether a step of it can be made part by part; the same on every process."""
+def steps_by_parameter(optimizer: Any, *, sharded: bool = False) -> bool:
+    """Whether a step of it can be made part by part; the same on every process.
+
+    Args:
+        optimizer: any.
+        sharded: its weights lie in parts on several processes.
+    """
     names = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(optimizer).__mro__]
+    if sharded:
+        return names[0] in BY_ELEMENT
     return names[0] in BY_PARAMETER or (names[0].startswith("bitsandbytes.optim.") and SAME_STEP in names)
 
 

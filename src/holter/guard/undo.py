@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from holter.guard.copies import kept
+from holter.guard.shards import is_part, local
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -110,9 +111,10 @@ def size_of(optimizer: Any, parameter: Any) -> int:
 
 
 def tensors_of(optimizer: Any, parameter: Any) -> list[Tensor]:
-    """A parameter and its states."""
+    """A parameter and its states, as far as they lie here."""
     state = optimizer.state.get(parameter, {})
-    return [parameter.detach(), *(v for v in state.values() if hasattr(v, "element_size"))]
+    tensors = [parameter, *(v for v in state.values() if hasattr(v, "element_size"))]
+    return [local(v) if is_part(v) else v for v in tensors]
 
 
 def _stepped(optimizer: Any) -> Iterator[Any]:
