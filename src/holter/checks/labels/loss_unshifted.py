@@ -9,7 +9,7 @@ from holter.checks.base import Check, Needs, case, clues
 from holter.checks.context import model_names, task_words
 from holter.checks.labels._shifted_again import ENCODER_DECODERS
 from holter.checks.look import is_off, seen, written
-from holter.checks.script import last_part, texts
+from holter.checks.script import last_part, mentions, texts
 from holter.finding import Evidence, Finding, Fix, Severity
 from holter.patterns import regex
 from holter.run import Code, Run
@@ -24,8 +24,11 @@ LOSS = regex(
     re.I,
 )
 FLAT_LOGITS = regex(r"logits|lm_out|\boutputs?\b", re.I)
-LABELS = regex(r"^(?:\w+\.|\w+\[['\"])?(?:labels?|targets?|input_ids|ids|tokens|token_ids)\b", re.I)
+LABELS = regex(
+    r"^(?:\w+\.|\w+\[['\"])?(?:labels?|targets?|input_ids|ids|tokens|token_ids|idx|xb?|seqs?|batch|data)\b", re.I
+)
 IDS = regex(r"^(?:input_|token_)?ids$|^tokens?$", re.I)
+ANY_IDS = regex(r"^(?:idx|xb?|seqs?|batch|data)$")
 REBUILDS = regex(r"diffusion|denois|auto-?encod|\bvae\b|\bmlm\b|masked", re.I)
 """Models and tasks whose answer at a place is the token of that place."""
 
@@ -183,11 +186,13 @@ def _copied(code: Code) -> Evidence | None:
 
 def _compared_with_input(code: Code) -> Evidence | None:
     """``logits = model(ids)`` and a loss over those logits and ``ids``."""
+    causal = mentions(code, "is_causal", "lm_head", "causal_mask", "triu", "tril", "GPT")
     inputs = {written(c.args[0]): c for c in code.named("model", "forward", "lm", "net", "gpt") if c.args}
     for call in code.calls:
         if LOSS.match(last_part(call.name)) and len(call.args) > 1:
             name = re.match(r"[A-Za-z_]\w*", written(call.args[1]))
-            if name is not None and name[0] in inputs and IDS.search(name[0]) and inputs[name[0]].order < call.order:
+            known = name is not None and (IDS.search(name[0]) or (causal and ANY_IDS.match(name[0])))
+            if name is not None and name[0] in inputs and known and inputs[name[0]].order < call.order:
                 return seen(inputs[name[0]])
     return None
 

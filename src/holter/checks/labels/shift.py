@@ -234,7 +234,7 @@ def _shifted_in_two_places(run: Run) -> Iterator[tuple[Evidence, str, float]]:
         (assignment, written(assignment.value))
         for code in run.code
         for assignment in code.assignments
-        if TARGETS.search(assignment.target) and _one_on(written(assignment.value))
+        if (TARGETS.search(assignment.target) or assignment.target in ("Y", "y")) and _one_on(written(assignment.value))
     ]
     yield from _cut_again(run, [assignment for assignment, _ in shifts])
     again = [pair for pair in shifts if TARGETS.search(pair[1]) and "shift" in pair[0].target]
@@ -277,8 +277,15 @@ def _call(call: Call, code: Code) -> Iterator[tuple[Evidence, str, float]]:
     cut = isinstance(inputs, Expression) and CUT.search(_meaning(inputs, call, code)) is not None
     if cut and decoder is None and SHIFTED.search(_meaning(labels, call, code)):
         yield seen(call), "labels are shifted by hand for a model that shifts them itself", 5.0
-    if isinstance(decoder, Expression) and labels.text == decoder.text:
+    kept = _meaning(labels, call, code)
+    same = isinstance(decoder, Expression) and CUT.search(kept) and _bare(_meaning(decoder, call, code)) == _bare(kept)
+    if isinstance(decoder, Expression) and (labels.text == decoder.text or same):
         yield seen(call), "decoder inputs and labels are the same tokens, without a shift", 6.0
+
+
+def _bare(text: str) -> str:
+    """An expression without the calls that leave its values as they are."""
+    return re.sub(r"\.(?:contiguous|clone|detach|long)\(\)", "", text)
 
 
 def _meaning(name: Expression, call: Call, code: Code) -> str:
