@@ -19,6 +19,7 @@ ALWAYS = (
     ("readers.py",),
     ("bisect_trials.py",),
     ("guard_overhead.py",),
+    ("guard_undo.py",),
     ("guard_alarms.py",),
     ("training_speed.py", "--rows", "200000"),
 )
