@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from holter.names import config_name, series_name
 from holter.readers.side_by_side import MOST_RUNS, Cells, add_rows, compares, is_of_runs, is_outcome, with_name
 from holter.readers.titles import untitled
-from holter.readers.tree import Entry, Node, flatten
+from holter.readers.tree import Budget, Entry, Node, flatten
 from holter.run import Gap, Run, Source
 
 MAX_ROWS = 1_000
@@ -21,7 +22,7 @@ Rows = list[Cells]
 
 def add_runs_of(run: Run, document: Node, place: Source) -> None:
     """Add the rows of a file that is called a table of runs, whatever its form; raises `TooLarge`."""
-    rows = list(_all_rows(document))
+    rows = list(islice(_all_rows(document, Budget()), MAX_ROWS + 1))
     if not rows:
         run.gaps.append(
             Gap(
@@ -47,25 +48,25 @@ def without_runs(run: Run, document: Node, place: Source, *, several: bool = Fal
         several: see `untitled`.
     """
     document = untitled(document, several=several)
-    called = is_of_runs(place.file)
+    called, budget = is_of_runs(place.file), Budget()
     if document.items is None:
-        return _rest(run, document, place, called, DEEPEST)
-    table = _table(document)
+        return _rest(run, document, place, called, DEEPEST, budget)
+    table = _table(document, budget)
     if not _compares(table, document, called):
         return document
     add_rows(run, table, place)
     return Node(line=document.line, pairs=())
 
 
-def _rest(run: Run, node: Node, place: Source, called: bool, depth: int) -> Node:
+def _rest(run: Run, node: Node, place: Source, called: bool, depth: int, budget: Budget) -> Node:
     kept: list[tuple[str, Node]] = []
     for key, child in node.pairs or ():
         of_runs = is_of_runs(key)
-        table = _table(child) if child.items or of_runs else []
+        table = _table(child, budget) if child.items or of_runs else []
         if table and _compares(table, child, called or of_runs):
             add_rows(run, table, place)
         elif child.pairs and depth > 1:
-            rest = _rest(run, child, place, called or of_runs, depth - 1)
+            rest = _rest(run, child, place, called or of_runs, depth - 1, budget)
             kept += [(key, rest)] if rest.pairs else []
         else:
             kept.append((key, child))
@@ -82,40 +83,40 @@ def _compares(table: Rows, node: Node, called: bool) -> bool:
     return compares(table, called=called, strict=not called)
 
 
-def _table(node: Node) -> Rows:
+def _table(node: Node, budget: Budget) -> Rows:
     """The rows of a list of mappings or of named mappings, empty for anything else."""
     if node.items:
         if len(node.items) > MOST_RUNS or any(item.pairs is None for item in node.items):
             return []
-        return [_cells(item) for item in node.items]
+        return [_cells(item, budget) for item in node.items]
     pairs = node.pairs or ()
     if len(pairs) < 2 or len(pairs) > MOST_RUNS or any(child.pairs is None for _, child in pairs):
         return []
-    return [with_name(key, child.line, _cells(child)) for key, child in pairs]
+    return [with_name(key, child.line, _cells(child, budget)) for key, child in pairs]
 
 
-def _all_rows(node: Node, name: str = "", depth: int = DEEPEST) -> Iterator[Cells]:
+def _all_rows(node: Node, budget: Budget, name: str = "", depth: int = DEEPEST) -> Iterator[Cells]:
     """The rows of a tree that holds nothing but runs; single values beside them belong to each."""
     if node.items is not None:
-        rows = [_cells(item) for item in node.items if item.pairs is not None]
-        yield from ([with_name(name, node.line, row) for row in rows] if name else rows)
+        rows = (_cells(item, budget) for item in node.items if item.pairs is not None)
+        yield from (with_name(name, node.line, row) if name else row for row in rows)
         return
     pairs = node.pairs or ()
-    columns = _columns(pairs)
+    columns = _columns(pairs, budget)
     if columns:
         yield from columns
         return
-    shared = [entry for key, child in pairs if child.is_scalar for entry in flatten(child, key)]
+    shared = [entry for key, child in pairs if child.is_scalar for entry in flatten(child, key, budget)]
     for key, child in _by_run(pairs):
         if child.is_scalar:
             continue
         below = child.items or [inner for _, inner in child.pairs or ()]
         tables = depth > 1 and bool(below) and all(not inner.is_scalar for inner in below)
-        if tables or (child.pairs and _columns(child.pairs)):
-            for row in _all_rows(child, "" if is_of_runs(key) or len(pairs) == 1 else key, depth - 1):
+        if tables or (child.pairs and _columns(child.pairs, budget)):
+            for row in _all_rows(child, budget, "" if is_of_runs(key) or len(pairs) == 1 else key, depth - 1):
                 yield [*row, *shared]
         elif child.pairs is not None:
-            yield [*with_name(key, child.line, _cells(child)), *shared]
+            yield [*with_name(key, child.line, _cells(child, budget)), *shared]
 
 
 def _by_run(pairs: Sequence[tuple[str, Node]]) -> Sequence[tuple[str, Node]]:
@@ -130,7 +131,7 @@ def _by_run(pairs: Sequence[tuple[str, Node]]) -> Sequence[tuple[str, Node]]:
     return [(name, Node(pairs=tuple((key, child.get(name) or Node()) for key, child in pairs))) for name in runs]
 
 
-def _columns(pairs: Sequence[tuple[str, Node]]) -> Rows:
+def _columns(pairs: Sequence[tuple[str, Node]], budget: Budget) -> Rows:
     """The rows of a list a column, all of one length; empty for anything else."""
     lengths = {len(child.items) if child.items is not None else 0 for _, child in pairs}
     if len(pairs) < 2 or len(lengths) != 1 or not 2 <= max(lengths) <= MAX_ROWS:
@@ -139,7 +140,7 @@ def _columns(pairs: Sequence[tuple[str, Node]]) -> Rows:
     if any(item.pairs is not None for _, items in lists for item in items):
         return []
     return [
-        [entry for key, items in lists if not _is_hole(items[at]) for entry in flatten(items[at], key)]
+        [entry for key, items in lists if not _is_hole(items[at]) for entry in flatten(items[at], key, budget)]
         for at in range(max(lengths))
     ]
 
@@ -149,8 +150,8 @@ def _is_hole(node: Node) -> bool:
     return node.is_scalar and node.value is None
 
 
-def _cells(node: Node) -> Cells:
+def _cells(node: Node, budget: Budget) -> Cells:
     found: dict[str, Entry] = {}
-    for entry in flatten(untitled(node, several=True)):
+    for entry in flatten(untitled(node, several=True), budget=budget):
         found.setdefault(entry.key, entry)
     return list(found.values())

@@ -67,6 +67,9 @@ _GENERAL_WORDS = "seed precision dtype optimizer scheduler dropout rank device d
 _GENERAL = frozenset(_GENERAL_WORDS.split())
 """General words that mean a setting in a column."""
 
+_TURNED_KNOBS = frozenset({"dropout", "warmup", "seed", "optimizer", "precision", "dtype", "backend", "lora"})
+"""Words of names that nothing but a setting has, known or not: ``warmup_epochs``, ``sdpa_backend``."""
+
 FEW = 40
 """Rows of a table of runs in which nothing but the learning rate was set; longer ones are the log of a schedule."""
 
@@ -75,7 +78,7 @@ _WENT = regex(
     r"(?:nan|inf|none|finite|fine|ok|works?|stable|normal\w*|diverg\w*|converg\w*|explod\w*|collaps\w*|fails?|failed|"
     r"trains?|learns?|falls?|decreas\w*|drops?|rises?|increas\w*|improv\w*|stuck|stays?|stops?|crash\w*|same|identical|"
     r"differ\w*|expected|before|lower|higher|larger|smaller|worse|better|good|bad|poor|right|wrong|terrible|sensible|"
-    r"garbage|gibberish|degraded|reference|exactly)\b",
+    r"garbage|gibberish|degraded|reference|exactly)(?![\w-])",
     re.I,
 )
 _NOT_GIVEN = frozenset({"", "-", "--", "\u2013", "\u2014", "n/a", "?"})
@@ -140,7 +143,7 @@ def _sets(table: Sequence[Cells], keys: Sequence[str], given: Sequence[str]) -> 
     """Whether a column is a known setting or names runs, or words say how it went, as no log and no data set has."""
     if given and any(_is_word(entry) for row in table for entry in row if entry.key not in given):
         return len(table) <= FEW
-    known = [key for key in given if _is_set(key)]
+    known = [key for key in given if _is_set(key) and (normal(key) != "precision" or _in_words(table, key))]
     if _PARTS.isdisjoint(map(normal, keys)):
         known += [key for key in given if normal(key) in RUN_KEYS - _ANY]
     if any(series_name(key) is None for key in known):
@@ -155,6 +158,11 @@ def has_words(table: Sequence[Cells]) -> bool:
     if any(map(_is_place, keys)) or len(table) > FEW or not _PARTS.isdisjoint(map(normal, keys)):
         return False
     return any(isinstance(entry.value, str) for row in table for entry in row if entry.key in given)
+
+
+def _in_words(table: Sequence[Cells], key: str) -> bool:
+    """Whether a column holds text; one of numbers that is called precision holds the score of that name."""
+    return any(isinstance(entry.value, str) for row in table for entry in row if entry.key == key)
 
 
 def _is_word(entry: Entry) -> bool:
@@ -189,7 +197,7 @@ def _is_set(key: str) -> bool:
     """Whether a column is a known setting."""
     plain = normal(key)
     own = config_name(key) is not None and (plain not in NEVER_BARE or plain in _GENERAL)
-    return own or plain.endswith("version")
+    return own or plain.endswith("version") or not _TURNED_KNOBS.isdisjoint(plain.split("_"))
 
 
 def is_outcome(key: str) -> bool:
