@@ -121,6 +121,7 @@ CHECKS: dict[str, str] = {
     "LAB050": "labels.class_never:ClassNeverInLabels",
     "LAB070": "labels.label_cast:LabelsCastForAnotherLoss",
     "LAB080": "labels.template_family:TemplateOfAnotherModel",
+    "LAB091": "labels.zero_reduced:ZeroLabelReduced",
     "LAB101": "measured.label_range:LabelBeyondOutputs",
     "LAB102": "measured.labels_absent:RowsWithoutLabels",
     "LAB103": "measured.padding_labels:PaddingInLabels",

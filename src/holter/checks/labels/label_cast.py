@@ -118,8 +118,10 @@ class LabelsCastForAnotherLoss(Check):
                 said('  File "trainer.py", line 9, in training_step\n    loss.backward()\n  torch.autograd.backward(')
             ],
         ),
+        case("floats for classes", files={"a.py": "y = y.float().to(dev)\nloss = F.cross_entropy(net(x), y)\n"}),
     )
     good = (
+        case("shares of classes", files={"a.py": "y = F.one_hot(y, 9)\ny = y.float()\nloss = F.cross_entropy(z, y)\n"}),
         case(
             "numbers",
             files={"a.py": "criterion = nn.MSELoss()\ntarget = target.float()\nloss = criterion(output, target)\n"},
@@ -177,6 +179,7 @@ class LabelsCastForAnotherLoss(Check):
     def detect(self, run: Run) -> Iterable[Finding]:
         """The first such cast; then a head with one output."""
         found = next((f for code in run.code for f in _cast(code, run)), None) or next(_noted(run), None)
+        found = found or next((f for code in run.code for f in _floats_for_classes(code)), None)
         found = found or next(_one_output(run), None) or next(_flags_as_ids(run), None)
         if found is not None:
             text, evidence, bits = found
@@ -224,6 +227,27 @@ def _cast(code: Code, run: Run) -> Iterator[Found]:
             yield "labels become floats at one place and integers at another, for the same loss", shown, 6.5
         elif over_numbers:
             yield "labels become integers before a loss over numbers", [seen(cast), seen(loss)], 6.0
+
+
+def _floats_for_classes(code: Code) -> Iterator[Found]:
+    """Class ids made floats before a cross entropy, or integers of several flags for a head of several labels."""
+    made = {c.target for c in code.named(*CLASSES) if c.target}
+    casts = [c for c in code.calls if FLOATS.search(f"{call_text(c)}") and not _by_choice(c)]
+    for loss in (c for c in code.calls if (c.name in made or last_part(c.name) in CLASSES) and len(c.args) > 1):
+        label = written(loss.args[1])
+        cast = next((c for c in casts if _runs_before(c, loss) and (_opening(c) in label or c.target == label)), None)
+        if cast is not None and LABEL.search(label.partition(".float")[0]) and not SOFT.search(_said(code)):
+            yield "class ids become floats before a cross entropy", [seen(cast), seen(loss)], 6.5
+
+
+def _said(code: Code) -> str:
+    return " ".join(written(a.value) for a in code.assignments)
+
+
+INTEGERS = regex(r"^\[int\(|\.astype\((?:np\.)?int")
+SOFT = regex(r"one_hot|mixup|cutmix|smooth|soft|binary|sigmoid|prob|\blam\b", re.I)
+FLOATS = regex(r"\.(?:float|double)\(\)|\.(?:to|type)\((?:dtype=)?torch\.float\d*\)")
+"""Targets that are shares of classes, which a cross entropy takes as floats; and casts to floats."""
 
 
 def _noted(run: Run) -> Iterator[Found]:
@@ -302,6 +326,10 @@ def _flags_as_ids(run: Run) -> Iterator[Found]:
     of_library = problem is not None and not given and problem.value.source.file.endswith(".py")
     if shown is None or of_library or "multi_label" not in shown.text:
         return
+    for row in (a for code in run.code for a in code.assignments):
+        if "label" in row.target and INTEGERS.match(written(row.value)):
+            made = Evidence(text=f"{row.target} = {written(row.value)}"[:160], source=row.source)
+            yield "integer labels for several flags at once, whose loss takes numbers", [made, shown], 7.0
     for call in calls(run, "tensor", "LongTensor", "as_tensor", "long"):
         if _of_labels(call) and _whole(call):
             yield "integer labels for several flags at once, whose loss takes numbers", [seen(call), shown], 7.0
