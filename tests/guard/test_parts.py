@@ -9,11 +9,13 @@ import pytest
 import torch
 from device import Reads, simulated
 from small_loops import rows
+from test_frameworks import lightning_losses
 from test_on_fault import Quiet
 from test_undo import OPTIMIZERS as WHOLE
 from test_undo import poisoned, states
 
 import holter
+from holter.errors import TrainingStopped
 from holter.guard import parts, undo
 from holter.guard.parts import Parts, standing_in, steps_by_parameter
 
@@ -323,3 +325,30 @@ def test_what_stands_in_shares_all_but_the_groups():
     assert (other.param_groups, optimizer.noted, optimizer.state[weight]["step"]) == (["mine"], 1, 3)
     assert isinstance(other, torch.optim.AdamW)
     assert optimizer.param_groups[0]["params"] == [weight]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_under_lightning_whose_closure_runs_inside_the_step(tmp_path, monkeypatch):
+    plain = lightning_losses(None)
+    assert lightning_losses(tmp_path / "healthy", read="deferred") == plain
+    assert len(KEPT) > 4
+    with pytest.raises(TrainingStopped, match="step 3 was stopped"):
+        lightning_losses(tmp_path / "broken", broken=9, read="deferred")
+    assert json.loads((tmp_path / "broken" / "facts.json").read_text())["replay.rows"] == [1]
+
+
+def test_with_a_closure_of_a_plain_loop_each_evaluation_is_looked_at_before_the_step(tmp_path):
+    torch.manual_seed(0)
+    model = Mixed().train()
+    optimizer = adamw(groups_of(model))
+    before = [bits(p) for p in model.parameters()]
+
+    def closure():
+        loss = model(*rows())[0] * math.nan
+        loss.backward()
+        return loss
+
+    guard = holter.guard(model, optimizer, folder=tmp_path, read="deferred")
+    with guard, pytest.raises(TrainingStopped, match="step 1 was stopped"):
+        optimizer.step(closure)
+    assert [bits(p) for p in model.parameters()] == before
