@@ -147,6 +147,28 @@ def test_ticks_and_empty_cells(tmp_path):
     ]
 
 
+def test_names_that_only_number_the_rows_say_no_more_than_a_list(tmp_path):
+    numbered = rows_of(tmp_path, "runs.yaml", "exp1: {lr: 1e-5, f1: 0.8}\nexp2: {lr: 1e-3, f1: 0.1}\n")
+    assert numbered == [{"learning_rate": "1e-05", "eval_f1": "0.8"}, {"learning_rate": "0.001", "eval_f1": "0.1"}]
+
+
+@pytest.mark.parametrize("names", [("run 1", "run 2"), ("fp16", "bf16"), ("10", "20")])
+def test_other_names_and_those_of_repeated_runs_stay(tmp_path, names):
+    rows = rows_of(tmp_path, "runs.yaml", "".join(f"{name}: {{f1: 0.8}}\n" for name in names))
+    assert tuple(row["run"] for row in rows) == names
+
+
+def test_rows_of_one_run_are_in_order_of_time(tmp_path):
+    (tmp_path / "runs.yaml").write_text("- {step: 9, loss: 1.8}\n- {step: 2, loss: 1.9}\n- {step: 1, loss: 2.1}\n")
+    run = read([tmp_path])
+    assert list(run.series["loss"]) == [2.1, 1.9, 1.8] and run.variants[0]["step"].value == 1
+
+
+def test_tokens_in_cells_are_no_markup(tmp_path):
+    text = "| lr | output | loss |\n|---|---|---|\n| 1e-5 | `<unk>` | nan |\n| 1e-6 | <b>fine</b> | 1.2 |\n"
+    assert [row["output"] for row in rows_of(tmp_path, "a.md", text)] == ["<unk>", "fine"]
+
+
 def test_the_line_of_a_cell_is_kept(tmp_path):
     (tmp_path / "a.md").write_text("What I ran:\n\n" + html(TEXTS))
     assert [row["fp16"].source.line for row in read([tmp_path]).variants] == [5, 6, 7]

@@ -111,7 +111,13 @@ def _announces(line: str) -> bool:
     return stripped.endswith((":", ":**", "：")) or (stripped.startswith("**") and stripped.endswith("**"))
 
 
-_MARKUP = regex(r"\*\*|__|`|~~|<[^>]+>|!?\[([^\]]*)\]\([^)]*\)")
+_TAGS = (
+    "a|b|i|em|strong|br|hr|p|img|sub|sup|span|div|code|pre|kbd|details|summary|font|del|ins|center|small|big|h[1-6]|ul|ol|"
+    "li|table|thead|tbody|tr|td|th|picture|source|video|blockquote|!--.*?--"
+)
+"""Tags of HTML; ``<pad>`` and ``<|im_end|>`` are tokens, and so are most ``<s>``."""
+
+_MARKUP = regex(rf"\*\*|__|`|~~|</?(?:{_TAGS})(?:\s[^>]*)?/?>|!?\[([^\]]*)\]\([^)]*\)", re.I)
 _SYMBOLS = regex(r"[\ufffd\u2600-\u27bf\U0001f000-\U0001faff\ufe0f\u2b00-\u2bff]+")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from holter.names import config_name, series_name
-from holter.readers.side_by_side import MOST_RUNS, Cells, add_rows, compares, is_of_runs, is_outcome, with_name
+from holter.readers.side_by_side import MOST_RUNS, Cells, add_rows, compares, is_of_runs, is_outcome, with_names
 from holter.readers.titles import untitled
 from holter.readers.tree import Budget, Entry, Node, flatten
 from holter.run import Gap, Run, Source
@@ -92,14 +92,14 @@ def _table(node: Node, budget: Budget) -> Rows:
     pairs = node.pairs or ()
     if len(pairs) < 2 or len(pairs) > MOST_RUNS or any(child.pairs is None for _, child in pairs):
         return []
-    return [with_name(key, child.line, _cells(child, budget)) for key, child in pairs]
+    return with_names([(key, child.line, _cells(child, budget)) for key, child in pairs])
 
 
 def _all_rows(node: Node, budget: Budget, name: str = "", depth: int = DEEPEST) -> Iterator[Cells]:
     """The rows of a tree that holds nothing but runs; single values beside them belong to each."""
     if node.items is not None:
         rows = (_cells(item, budget) for item in node.items if item.pairs is not None)
-        yield from (with_name(name, node.line, row) if name else row for row in rows)
+        yield from (with_names([(name, node.line, row)])[0] if name else row for row in rows)
         return
     pairs = node.pairs or ()
     columns = _columns(pairs, budget)
@@ -107,16 +107,22 @@ def _all_rows(node: Node, budget: Budget, name: str = "", depth: int = DEEPEST) 
         yield from columns
         return
     shared = [entry for key, child in pairs if child.is_scalar for entry in flatten(child, key, budget)]
+    single: list[tuple[str, int, Cells]] = []
     for key, child in _by_run(pairs):
-        if child.is_scalar:
-            continue
-        below = child.items or [inner for _, inner in child.pairs or ()]
-        tables = depth > 1 and bool(below) and all(not inner.is_scalar for inner in below)
-        if tables or (child.pairs and _columns(child.pairs, budget)):
+        if _holds_runs(child, depth, budget):
             for row in _all_rows(child, budget, "" if is_of_runs(key) or len(pairs) == 1 else key, depth - 1):
                 yield [*row, *shared]
         elif child.pairs is not None:
-            yield [*with_name(key, child.line, _cells(child, budget)), *shared]
+            single.append((key, child.line, _cells(child, budget)))
+    yield from ([*row, *shared] for row in with_names(single))
+
+
+def _holds_runs(node: Node, depth: int, budget: Budget) -> bool:
+    """Whether what stands below a key are runs, not one run."""
+    below = node.items or [inner for _, inner in node.pairs or ()]
+    if depth > 1 and below and all(not inner.is_scalar for inner in below):
+        return True
+    return bool(node.pairs and _columns(node.pairs, budget))
 
 
 def _by_run(pairs: Sequence[tuple[str, Node]]) -> Sequence[tuple[str, Node]]:

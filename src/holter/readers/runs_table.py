@@ -8,13 +8,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from holter.names import config_name, normal, series_name
 from holter.patterns import regex
 from holter.readers.markdown_blocks import Block, cells
 from holter.readers.roles import role_of
-from holter.readers.side_by_side import Cells, add_rows, compares, is_of_runs, is_outcome, texts
+from holter.readers.side_by_side import Cells, add_rows, compares, is_of_runs, is_outcome, texts, with_names
 from holter.run import Run, Source
 
 MOST_CELLS = 40
@@ -59,12 +59,13 @@ def runs_of(table: Table, *, called: bool = False, strict: bool = False) -> list
     if _runs_are_columns(header, first):
         if any(role_of(key) for key in header[1:]) or _SETTINGS.match(header[0]):
             return []
-        (_, header), *rows = _turned(table)
+        found = _turned(table)
     elif (not called and any(_HOPED.match(key.lower()) for key in first)) or (
         _SETTINGS.match(header[0]) and _known(first) * 2 > len(first)
     ):
         return []
-    found = texts(header, rows)
+    else:
+        found = texts(header, rows)
     return found if compares(found, called=called, strict=strict) else []
 
 
@@ -82,15 +83,14 @@ def _known(keys: Sequence[str]) -> int:
     return sum(is_outcome(key) or config_name(key) is not None or series_name(key) is not None for key in names)
 
 
-def _turned(table: Table) -> Iterator[tuple[int, list[str]]]:
-    """The names of the quantities, then a run a row."""
-    (line, header), *rows = table
-    keys = [row[0] for _, row in rows]
-    has_name = any(normal(key) == "run" for key in keys)
-    yield line, keys if has_name else ["run", *keys]
-    for column in range(1, len(header)):
-        values = [row[column] for _, row in rows]
-        yield line, values if has_name else [header[column], *values]
+def _turned(table: Table) -> list[Cells]:
+    """The columns as runs, with the names that they stand under."""
+    (first, header), *rows = table
+    named = []
+    for at in range(1, len(header)):
+        cells = [entry for line, row in rows for entry in texts([row[0]], [(line, [row[at]])])[0]]
+        named.append((header[at], first, cells))
+    return with_names(named)
 
 
 def _without_numbers(table: Table) -> Table:

@@ -236,7 +236,9 @@ def _place(row: Cells, keys: Sequence[str]) -> float:
 
 
 def add_rows(run: Run, table: Sequence[Cells], place: Source) -> None:
-    """Add rows to ``run.variants``; rows of one run by step or epoch are added as series too."""
+    """Add rows to ``run.variants``; rows of one run by step or epoch, in order of time, are added as series too."""
+    if is_course(table[::-1]):
+        table = table[::-1]
     made = [row for cells in table if (row := _row(cells, place))]
     run.variants.extend(made)
     if len(made) >= LEAST_ROWS and is_course(table):
@@ -302,7 +304,27 @@ def _number_of(row: dict[str, Value], name: str) -> float:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else NAN
 
 
-def with_name(name: str, line: int, cells: Cells) -> Cells:
-    """A run with the name it stands under, unless it has one."""
-    named = any(normal(entry.key) == "run" for entry in cells)
-    return cells if named else [Entry(key="run", value=name, line=line, raw=name), *cells]
+def with_names(rows: Sequence[tuple[str, int, Cells]]) -> list[Cells]:
+    """Runs with the names they stand under and the lines of these, unless they have names of their own.
+
+    Names that only number the rows of a table in which more is told apart say no more than a list does.
+    """
+    table = [cells for _, _, cells in rows]
+    numbers = [_COUNTED.fullmatch(name.strip()) for name, _, _ in rows]
+    places = [_number_in(match[1]) for match in numbers if match is not None]
+    counted = len(places) == len(rows) > 1 and all(late == early + 1 for early, late in pairwise(places))
+    if counted and any(not _is_outcome(entry.key, table) for row in table for entry in row):
+        return table
+    return [
+        cells
+        if any(normal(entry.key) == "run" for entry in cells)
+        else [Entry(key="run", value=name, line=line, raw=name), *cells]
+        for name, line, cells in rows
+    ]
+
+
+_COUNTED = regex(r"(?:run|exp|experiment|trial|attempt|case|row|config|setup|variant)?[ _#-]*(\d{1,3}|[a-z])", re.I)
+
+
+def _number_in(text: str) -> int:
+    return int(text) if text.isdigit() else ord(text.lower())
