@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holter.checks.look import OFF, ON, written
+from holter.checks.symptoms import COMPLAINTS
 from holter.finding import Evidence
 from holter.patterns import regex
 from holter.run import Authority, Run
@@ -56,15 +57,12 @@ def noted(run: Run) -> Iterator[Noted]:
     What Holter itself measured has names with one meaning, and is not guessed at.
     """
     for name, values in run.facts.items():
-        value = values[0].value
-        if not isinstance(value, dict) and values[0].authority not in (Authority.RECORDED, Authority.MEASURED):
-            text = f"{name} is {written(value)}"[:QUOTED]
-            yield Noted(
-                name=name,
-                words=words_of(name),
-                value=value,
-                evidence=Evidence(text=text, source=values[0].source, value=value),
-            )
+        for given in values if name in COMPLAINTS else values[:1]:  # remarks stand beside each other
+            value = given.value
+            if not isinstance(value, dict) and given.authority not in (Authority.RECORDED, Authority.MEASURED):
+                text = f"{name} is {written(value)}"[:QUOTED]
+                evidence = Evidence(text=text, source=given.source, value=value)
+                yield Noted(name=name, words=words_of(name), value=value, evidence=evidence)
 
 
 def remarks(run: Run) -> Iterator[Noted]:

@@ -13,14 +13,18 @@ import re
 from holter.patterns import regex
 
 _NAME_OF_ACCOUNT = regex(
-    r"(?:^|[\W_])(?:issue|bug|notes?|problems?|question|observ\w+|symptoms?|what_?i_?see|mail|e-?mail|letter|post|thread"
-    r"|discussion|ticket|journal|diary|remarks?|comments?|complaint|report|findings|story|message)(?:[\W_]|\d|$)"
+    r"^(?:(?:my|our|the|a|github|gh|\d+)[\W_]*)*(?:issue|bug|problems?|question|e?-?mail|letter|post|thread|discussion"
+    r"|ticket|complaint|report|story|message|what_?i_?see)(?:[\W_]|\d|$)"
+    r"|(?:^|[\W_])(?:notes?|observ\w+|symptoms?|journal|diary|remarks?|comments?|findings)(?:[\W_]|\d|$)"
 )
 _NAME_OF_PAGE = regex(
-    r"(?:^|[\W_])(?:readme|change_?log|changes|history|release_?notes|releases?|news|contributing|code_of_conduct|license"
+    r"(?:^|[\W_])(?:change_?log|changes|history|release_?notes|releases?|news|contributing|code_of_conduct|license"
     r"|licence|notice|copying|authors|citation|security|install(?:ation)?|model_?card|card|datasheet|dataset_?card|usage"
     r"|faq|troubleshooting|manual|guide|tutorial|roadmap|todo|requirements|docs?)(?:[\W_]|$)"
 )
+_NAME_OF_EITHER = regex(r"(?:^|[\W_])(?:read_?me|about|info)(?:[\W_]|$)")
+"""A page as a rule, and now and then what somebody tells of the run beside it."""
+
 _HEADING_OF_ACCOUNT = regex(
     r"^#{1,6}\W*(?:describe the (?:bug|issue|problem)|(?:actual|current|observed) (?:behaviou?r|results?|output)"
     r"|what (?:i|we) (?:see|saw|get|got|observed?|did|tried|ran|expected)|what (?:actually )?happen(?:s|ed)"
@@ -49,7 +53,7 @@ _FRONT = regex(
 _MARK_OF_PAGE = regex(
     r"\bfine-tuned version of \[|!\[[^\]]*\]\(https?://[^)]*(?:badge|shields|actions/workflows)"
     r"|^#{1,6}\W*(?:table of contents|quick[- ]?start|getting started|usage"
-    r"|how to (?:use|run|train|install|cite|get)\b.*"
+    r"|how (?:to (?:use|run|train|install|cite|get)\b.*|(?:it|this) works)"
     r"|install(?:ation|ing)?|licen[sc]e|citation|citing|contributing|acknowledge?ments?|(?:key )?features|requirements"
     r"|prerequisites|intended uses?.*|limitations.*|bias(?:es)?(?:, risks)?.*|model (?:description|details|card|summary"
     r"|architecture)|training (?:procedure|data|hyperparameters|details)|uses|direct use|out-of-scope use|overview"
@@ -67,6 +71,11 @@ _MARK_OF_ANALYSIS = regex(
 _CAUSE = regex(r"^#{1,6}\W*(?:likely |possible |common )?causes?\b", re.I | re.M)
 _CURE = regex(r"^#{1,6}\W*(?:fix(?:es)?|solutions?|remed(?:y|ies)|how to fix)\b", re.I | re.M)
 """A page of a handbook: what it is about has causes and cures."""
+
+
+_FENCED = regex(r"^\s*(`{3,}|~{3,}).*?(?:^\s*\1|\Z)", re.M | re.S)
+MOST_WORDS = 60
+"""Words around what is fenced, up to which a document does nothing but show it."""
 
 
 class Voice(enum.Enum):
@@ -93,25 +102,28 @@ def voice_of(name: str, text: str) -> Voice:
         return Voice.ANALYSIS
     if _CAUSE.search(text) is not None and _CURE.search(text) is not None:
         return Voice.PAGE
-    if _HEADING_OF_ACCOUNT.search(text) is not None and _FRONT.match(text) is None:
-        return Voice.TOLD
-    if _FRONT.match(text) is not None or _MARK_OF_PAGE.search(text) is not None:
+    if _FRONT.match(text) is not None or _NAME_OF_PAGE.search(_stem(name)) is not None:
         return Voice.PAGE
-    if is_name_of_account(name) or _HEADING_OF_EITHER.search(text) is not None:
+    if _HEADING_OF_ACCOUNT.search(text) is not None:
         return Voice.TOLD
-    if _TOLD.search(text) is not None:
+    if _MARK_OF_PAGE.search(text) is not None:
+        return Voice.PAGE
+    if any(sign.search(text) is not None for sign in (_HEADING_OF_EITHER, _TOLD)) or is_name_of_account(name):
         return Voice.TOLD
-    return Voice.PAGE if is_name_of_page(name) else Voice.PLAIN
+    if _NAME_OF_EITHER.search(_stem(name)) is not None:
+        return Voice.PAGE
+    return Voice.PLAIN if len(_FENCED.sub("", text).split()) <= MOST_WORDS else Voice.ANALYSIS
 
 
 def is_name_of_account(name: str) -> bool:
     """Whether people call notes and issues so."""
-    return _NAME_OF_ACCOUNT.search(_stem(name)) is not None
+    stem = _stem(name)
+    return _NAME_OF_ACCOUNT.search(stem) is not None and _NAME_OF_PAGE.search(stem) is None
 
 
 def is_name_of_page(name: str) -> bool:
     """Whether a project's pages are called so."""
-    return _NAME_OF_PAGE.search(_stem(name)) is not None
+    return any(names.search(_stem(name)) is not None for names in (_NAME_OF_PAGE, _NAME_OF_EITHER))
 
 
 def _stem(name: str) -> str:

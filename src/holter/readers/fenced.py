@@ -34,10 +34,11 @@ _STATEMENT = regex(
     r"|raise \w"
     r"|(?:for .+ in|while|with|if|elif|except)\b.*:\s*(?:#.*)?$|(?:try|else|finally):"
     r"|(?:[\w.\[\]\"', :*]+\s*[-+*/|]?=\s*)?(?:await |not )?(?!tensor\b|array\b)[A-Za-z_][\w.]*(?:\[[^\]]*\])?"
-    r"(?:\.\w+)*\()"
+    r"(?:\.\w+)*\(|[\w.]+\[[^\]]*\]\s*[-+*/|]?=[^=]|[\w.]+\s*=\s*[A-Za-z_][\w.]*\[|print [\w.]+$)"
 )
 _OF_STATEMENT = regex(
-    r"\s*(?:[)\]}]|#|[\w.\[\]\"':, ]+\s*[-+*/|]?=\s*[^=].*|\w+:\s*(?:int|float|str|bool|list|dict|None|Optional)\b"
+    r"\s*(?:[)\]}]|#|[\w.\[\]\"':~\-*]+(?:, ?[\w.\[\]]+)*\s*[-+*/|]?=\s*[^=].*"
+    r"|\w+:\s*(?:int|float|str|bool|list|dict|None|Optional)\b"
     r"|[\"'][^\"']*[\"']:\s|[\"'].*[\"'],?$|[\w.]+,$|(?:pass|break|continue|\.\.\.)$)"
 )
 """What may follow a statement or stand between two: arguments, closing brackets, comments, assignments."""
@@ -50,13 +51,19 @@ _SCRIPT = regex(
     r"|source )",
     re.M,
 )
-TRACEBACK = "Traceback (most recent call last)"
+_FAULT = regex(
+    r"\s*(?:\[rank\d+\]:\s*)?(?:Traceback \(most recent call last\)|File \"[^\"]+\", line \d"
+    r"|(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception): )"
+)
+"""Where what a program printed as it stopped begins."""
+
 _PRINTED = regex(
     r"\s*(?:\{'|\{\"[\w/ ]+\":\s*[-\d]|(?:\[rank\d+\]:\s*)?Traceback \(most recent|File \"[^\"]+\", line \d"
     r"|(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception|Warning|Interrupt)\b(?::\s|\()"
     r"|\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d|\[?\d\d:\d\d:\d\d[\],. ]|\[rank\d+\]:"
     r"|(?:INFO|WARNING|ERROR|DEBUG|CRITICAL)\b\s*[:|\]-]|\[(?:INFO|WARNING|ERROR|DEBUG)\b|[IWEF]\d{4} \d\d:"
-    r"|.{0,40}\d+%\|.{0,60}\|\s*\d+/\d+|\S+:\d+: \w*Warning: )"
+    r"|.{0,40}\d+%\|.{0,60}\|\s*\d+/\d+|\S+:\d+: \w*Warning: |\d+/\d+ \[[=>.\s]*\]"
+    r"|(?i:epoch|step|iter(?:ation)?)[ :#]*\[?\d+(?: ?/ ?\d+)?\]?:?\s*$)"
 )
 LONGEST = 400
 """Characters of a line of metrics; a longer one is a paragraph."""
@@ -71,7 +78,13 @@ _LOOKS_LIKE_SHELL = regex(
 
 
 def read_block(
-    text: str, language: str, source: Source, *, first_line: int = 1, authority: Authority = Authority.PROSE
+    text: str,
+    language: str,
+    source: Source,
+    *,
+    first_line: int = 1,
+    authority: Authority = Authority.PROSE,
+    printed: bool = False,
 ) -> tuple[Run, str]:
     """What a block says, and what it was taken for: ``python``, ``settings``, ``shell``, ``log`` or ``other``.
 
@@ -81,18 +94,18 @@ def read_block(
         source: the document.
         first_line: line of the document at which the block starts.
         authority: of what is found in it.
+        printed: whether what was printed counts where it stands below commands or code.
     """
     kind = kind_of(text, language)
     if kind == "python":
-        text, printed = _up_to_traceback(text)
+        text, behind = _up_to_traceback(text)
         found, magics = scan([Part(text=text, source=source, offset=first_line - 1)], authority)
         commands = Commands(run=found, source=source, authority=authority)
         for magic in magics:
             commands.source = magic.source
             commands.read(magic.text)
-        if printed:
-            behind = enumerate(printed, start=first_line + text.count("\n") + 1)
-            found = merge([found, _log(behind, source)])
+        if printed and behind:
+            found = merge([found, _log(enumerate(behind, start=first_line + text.count("\n") + 1), source)])
         return found, kind
     run = Run()
     if kind == "settings":
@@ -101,9 +114,9 @@ def read_block(
     elif kind == "shell":
         at = replace(source, line=first_line)
         Commands(run=run, source=at, authority=authority).read(re.sub(r"(?m)^(\s*)[$!%]\s?", r"\1", text))
-        printed = list(_printed(text, first_line))
-        if is_log([line for _, line in printed]) or (printed and _SCRIPT.search(text) is None):
-            run = merge([run, _log(printed, source)])
+        lines = list(_printed(text, first_line)) if printed else []
+        if lines and (is_log([line for _, line in lines]) or _SCRIPT.search(text) is None):
+            run = merge([run, _log(lines, source)])
     elif kind == "log":
         run = _log(enumerate(text.split("\n"), start=first_line), source)
     return run, kind
@@ -112,9 +125,7 @@ def read_block(
 def _up_to_traceback(text: str) -> tuple[str, list[str]]:
     """Code, and the lines from the traceback on that somebody pasted behind it."""
     lines = text.split("\n")
-    at = next(
-        (at for at, line in enumerate(lines) if TRACEBACK in line and not line.lstrip().startswith("#")), len(lines)
-    )
+    at = next((at for at, line in enumerate(lines) if _FAULT.match(line) is not None), len(lines))
     return "\n".join(lines[:at]), lines[at:]
 
 

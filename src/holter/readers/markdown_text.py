@@ -90,7 +90,9 @@ def _code(block: Block, place: Source, role: Role, voice: Voice) -> Run:
     kind = kind_of(text, block.language)
     if kind == "log" and (role is not Role.RAN or voice is Voice.PAGE):
         return Run()  # what another run printed, or what a page shows as an example
-    found, kind = read_block(text, block.language, Source(file=place.file, cell=place.cell), first_line=block.first)
+    place = Source(file=place.file, cell=place.cell)
+    of_run = role is Role.RAN and voice in (Voice.TOLD, Voice.PLAIN)
+    found, kind = read_block(text, block.language, place, first_line=block.first, printed=of_run)
     if kind == "python":
         found.gaps.clear()  # a report quotes fragments; what is not Python there was never code that ran
     if role is Role.RAN:

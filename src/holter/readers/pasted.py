@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from textwrap import dedent
 
 from holter.patterns import regex
 from holter.readers.fenced import is_log_line, kind_of
@@ -24,11 +25,12 @@ _ONE_PAIR = regex(
 """A quantity and its number, with nothing else: ``loss at step 100: nan``."""
 
 _ROW = regex(
-    r"^[^=:|\t]{0,40}[=:]\s?-?(?:\d|nan|inf)[^=:]*[\s,;|(][A-Za-z_][\w/.()\-]*\s?[=:]\s?-?(?:\d|nan|inf)"
-    r"|^[^\t]*\t[^\t]*\t|^.*?\|.*?(?:\s\|\s|\|\s*$)",
+    r"^[^=:|\t]{0,40}[=:]\s?-?(?:\d|nan\b|inf\b).{0,80}?[\s,;|(][A-Za-z_][\w/.()\-]*\s?[=:]\s?-?(?:\d|nan\b|inf\b)"
+    r"|^[^\t]*\t[^\t]*\t|^.*?\|.*?(?:\s\|\s|\|\s*$)"
+    r"|^[\s\[({]*-?\d[\d.e+\-]*[\s,;\])]+(?:-?\d[\d.e+\-]*|nan|inf|[\s,;\[\](){}])*$",
     re.I,
 )
-"""Several pairs of a name and a number, or cells of a table: no line that a person writes."""
+"""Several pairs of a name and a number, cells of a table, or numbers alone: no line that a person writes."""
 
 
 def set_apart(found: Iterable[Block], text: str) -> Iterator[Block]:
@@ -41,26 +43,41 @@ def set_apart(found: Iterable[Block], text: str) -> Iterator[Block]:
     waiting: Block | None = None
     lines = text.split("\n")
     for block in _apart(found):
-        if waiting is not None and _is_python(block) and (between := _gap(waiting, block, lines)) is not None:
+        if waiting is not None and (between := _between(waiting, block, lines)) is not None:
             waiting = replace(waiting, lines=[*waiting.lines, *between, *block.lines])
             continue
         if waiting is not None:
-            yield waiting
-        waiting = block if _is_python(block) else None
+            yield _with_comments(waiting, lines)
+        waiting = block if block.kind == PASTED else None
         if waiting is None:
             yield block
     if waiting is not None:
-        yield waiting
+        yield _with_comments(waiting, lines)
 
 
-def _is_python(block: Block) -> bool:
-    return block.kind == PASTED and kind_of("\n".join(block.lines), "") == "python"
+def _kind(block: Block) -> str:
+    return kind_of(dedent("\n".join(block.lines)), "")
 
 
-def _gap(above: Block, below: Block, lines: Sequence[str]) -> Sequence[str] | None:
-    """The lines between two pieces of code where they are blank or comments."""
+def _between(above: Block, below: Block, lines: Sequence[str]) -> Sequence[str] | None:
+    """The lines between two pieces of the same thing, blank ones and comments; None where they are none."""
     between = lines[above.first - 1 + len(above.lines) : below.first - 1]
+    if below.kind != PASTED or _kind(above) != _kind(below):
+        return None
     return between if all(not line.strip() or line.lstrip().startswith("#") for line in between) else None
+
+
+def _with_comments(block: Block, lines: Sequence[str]) -> Block:
+    """Code with the comments right above and below it, which Markdown takes for headings."""
+    start, end = block.first - 1, block.first - 1 + len(block.lines)
+    if _kind(block) != "python":
+        return block
+    while start and lines[start - 1].lstrip().startswith("#"):
+        start -= 1
+    while end < len(lines) and lines[end].lstrip().startswith("#"):
+        end += 1
+    above, below = lines[start : block.first - 1], lines[block.first - 1 + len(block.lines) : end]
+    return replace(block, lines=[*above, *block.lines, *below], first=start + 1)
 
 
 def _apart(found: Iterable[Block]) -> Iterator[Block]:

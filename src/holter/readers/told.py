@@ -39,6 +39,7 @@ _KEY = rf"{_WORD}(?:[ ,]+(?:\([^()]{{1,20}}\)|[\w./@%+\-]+))*?"
 _PAIR = regex(
     rf"^(?P<key>{_KEY})\s*(?P<sep>:(?=\s)|=(?!=)|->|=>|\u2192|(?<=\s)[-\u2013\u2014](?=\s))\s*(?P<value>\S.*)$"
 )
+_SHORT_PAIR = regex(rf"^(?P<key>{_WORD}(?: [\w./\-]+){{0,3}}):\s+(?P<value>\S.*)$")
 _OPEN = regex(rf"^(?P<key>{_KEY})\s*:\s*$")
 _NUMBER = r"[-+<>~\u2248]?(?:\d[\d,_]*\.?\d*(?:e[-+]?\d+)?\s?%?|\.\d+)|-?inf(?:inity)?|nan|zero|true|false|yes|no"
 _IS = regex(
@@ -48,6 +49,11 @@ _IS = regex(
     re.I,
 )
 """A sentence that is a quantity and its value."""
+
+_OF_QUANTITY = regex(
+    r"^(?:(?:the|my|our) )?(?P<key>[a-z_][\w/\-]*(?: [\w/\-]+){0,2}?) (?:is|was|are|were) (?P<value>\S.*)$", re.I
+)
+"""A sentence about something that is logged, whatever it says of it."""
 
 _NO_NAME = regex(
     r"\b(?:it|this|that|there|which|what|i|we|you|they|he|she|when|if|because|who|where|why|how|not)\b", re.I
@@ -90,6 +96,13 @@ _GUESS = regex(
 
 _BUT = regex(r"[,;]?\s*\b(?:but|however|instead|yet)\b,?\s+", re.I)
 _POLITE = regex(r"^\W*(?:hi|hello|hey|dear|thanks?|thank you|cheers|regards|best|kind regards|sincerely|ps)\b", re.I)
+_LEAD = regex(
+    r"^(?:(?:here|this|these|that|below|above|the following) (?:is|are)\b.{0,40}"
+    r"|.*\b(?:as follows|the following|see below)"
+    r"|what (?:i|we|it) \w+|my (?:code|log|output|config\w*|script|environment)(?: is)?)\W*$",
+    re.I,
+)
+"""A sentence that only leads in what follows."""
 
 
 @dataclass
@@ -104,6 +117,7 @@ class Told:
     run: Run = field(default_factory=Run)
     _values: dict[str, Entry] = field(default_factory=dict)
     _said: list[tuple[str, int]] = field(default_factory=list)
+    _seen: list[tuple[str, int]] = field(default_factory=list)
     _open: list[tuple[int, str]] = field(default_factory=list)
     _last: Block | None = None
 
@@ -136,6 +150,9 @@ class Told:
             for sentence in _END.split(text):
                 self._take_sentence(sentence.strip(), line)
         add_observed(self.run, self._values, self.place)
+        for sentence, line in self._seen:
+            source = replace(self.place, line=line, key=SAID)
+            self.run.add_fact(SAID, Value(value=sentence, source=source, raw=sentence, authority=Authority.FACT))
         return self.run
 
     def _parents(self, indent: int, is_bullet: bool) -> list[tuple[int, str]]:
@@ -167,7 +184,7 @@ class Told:
             name = package["package"].lower().replace("pytorch", "torch")
             add_version(self.run, name, version["version"], self._value(value, block.first))
             return True
-        if of_setup and series_name(key) is None:
+        if of_setup and (config_name(key) is not None or series_name(key) is None):
             at = replace(self.place, line=block.first)
             for entry in _entries(key, value, 0):
                 add_entry(self.run, entry, at, authority=Authority.PROSE)
@@ -195,13 +212,21 @@ class Told:
         self._said.append((text, line))
 
     def _take_sentence(self, text: str, line: int) -> None:
-        if (match := _IS.match(text.rstrip(".! "))) is not None and not _NO_NAME.search(match["key"]):
-            for entry in _entries(_key(match["key"]), match["value"], line):
-                self._values.setdefault(entry.key, entry)
+        pair = _IS.match(text.rstrip(".! "))
+        if pair is None and (pair := _OF_QUANTITY.match(text)) is not None and series_name(pair["key"]) is None:
+            pair = None
+        pair = pair or _SHORT_PAIR.match(text)
+        if pair is not None and not _NO_NAME.search(pair["key"]) and self._add_pair(pair["key"], pair["value"], line):
             return
-        for sentence in _seen(text):
-            source = replace(self.place, line=line, key=SAID)
-            self.run.add_fact(SAID, Value(value=sentence, source=source, raw=sentence, authority=Authority.FACT))
+        self._seen.extend((sentence, line) for sentence in _seen(text))
+
+    def _add_pair(self, written: str, value: str, line: int) -> bool:
+        """Add a pair that stands in a paragraph as a sentence of its own."""
+        if told_role([], written) is not Role.RAN or _ADVICE.match(value) or _ADVICE.match(written):
+            return False
+        for entry in _entries(_key(written), value, line):
+            self._values.setdefault(entry.key, entry)
+        return True
 
 
 def without_comments(text: str) -> str:
@@ -211,7 +236,7 @@ def without_comments(text: str) -> str:
 
 def _seen(text: str) -> Iterator[str]:
     """What of a sentence tells something that was seen: all, the part behind "but", or nothing."""
-    if len(text.split()) < FEWEST_WORDS or _POLITE.match(text) or _ADVICE.match(text):
+    if len(text.split()) < FEWEST_WORDS or any(words.match(text) for words in (_POLITE, _LEAD, _ADVICE)):
         return
     if _GUESS.search(text) is None:
         yield text
@@ -223,12 +248,13 @@ def _seen(text: str) -> Iterator[str]:
 
 def _is_name(text: str) -> bool:
     words = text.replace("_", " ").split()
-    return len(words) <= MOST_WORDS or "_" in text
+    return not any(word.endswith((".", "!", "?")) for word in words[:-1]) and (len(words) <= MOST_WORDS or "_" in text)
 
 
 def _dashed(match: re.Match[str], marked: bool) -> bool:
     """Whether a dash stands for a colon: behind a short name at the start of an entry, before something short."""
-    return marked and len(match["key"].split()) < FEWEST_WORDS + 1 and len(match["value"].split()) <= MOST_WORDS
+    short = len(match["key"].split()) <= FEWEST_WORDS or _SIMPLE.fullmatch(match["value"]) is not None
+    return marked and short and len(match["value"].split()) <= MOST_WORDS
 
 
 def _key(text: str) -> str:
@@ -237,7 +263,7 @@ def _key(text: str) -> str:
 
 def _entries(key: str, value: str, line: int) -> Iterator[Entry]:
     """The values of one pair, read as a line of YAML would be."""
-    value = value.removesuffix(".") if re.fullmatch(r"[-+\d.e]+\.|nan\.|inf\.", value) else value
+    value = value[:-1] if value.endswith(".") and not value.endswith("..") and ". " not in value else value
     tree = read_yaml(f"v: {value}")
     if not tree.faults and len(tree.documents) == 1 and (pairs := tree.documents[0].pairs) and len(pairs) == 1:
         for entry in entries(tree.documents[0]):
