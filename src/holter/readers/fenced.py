@@ -65,6 +65,12 @@ _PRINTED = regex(
     r"|.{0,40}\d+%\|.{0,60}\|\s*\d+/\d+|\S+:\d+: \w*Warning: |\d+/\d+ \[[=>.\s]*\]"
     r"|(?i:epoch|step|iter(?:ation)?)[ :#]*\[?\d+(?: ?/ ?\d+)?\]?:?\s*$)"
 )
+_SENTENCE = regex(
+    r"\b(?:is|was|are|were|be|been|should|would|goes|went|stays|stayed|gets|got|becomes|became|i|we|my|but|when|if)\b",
+    re.I,
+)
+"""Words that a person needs to say something of a number, and a program does not."""
+
 LONGEST = 400
 """Characters of a line of metrics; a longer one is a paragraph."""
 
@@ -192,7 +198,7 @@ def is_log_line(line: str) -> bool:
 
     if _PRINTED.match(line) is not None:
         return True
-    if len(line) > LONGEST or not any(sign.isdigit() for sign in line):
+    if len(line) > LONGEST or not any(sign.isdigit() for sign in line) or _SENTENCE.search(line) is not None:
         return False
     row = pairs.parse(line)
     return row is not None and not (row.step != row.step and row.epoch != row.epoch and row.within is None)

@@ -10,13 +10,14 @@ from holter.patterns import regex
 from holter.readers.accounts import Voice
 from holter.readers.fenced import kind_of, read_block
 from holter.readers.listed_runs import add_listed
-from holter.readers.markdown_blocks import Block, blocks
+from holter.readers.markdown_blocks import Block, blocks, cells
 from holter.readers.merge import merge
+from holter.readers.pairs_table import add_pairs, of_block
 from holter.readers.pasted import PASTED, set_apart
 from holter.readers.prose import add_line, add_table, put
 from holter.readers.roles import Role, role_under, told_role
 from holter.readers.runs_table import add_runs
-from holter.readers.told import Told, without_comments
+from holter.readers.told import Told, titled, without_comments
 from holter.run import EVENT_MESSAGE, Assignment, Authority, Run, Series, Source, Value
 from holter.values import number
 
@@ -39,11 +40,14 @@ def read_markdown(text: str, shown: str, *, cell: int | None = None, voice: Voic
     text = without_comments(text) if of_run else text
     for block in set_apart(blocks(text), text) if of_run else blocks(text):
         place = Source(file=shown, line=block.first, cell=cell)
-        role = told_role(block.headings[1:], block.lead) if of_run else role_under(block.headings, block.lead)
+        if of_run:
+            role = told_role(block.headings[titled(text) :], block.lead)
+        else:
+            role = role_under(block.headings, block.lead)
         if block.kind in ("code", PASTED):
             parts.append(_code(block, place, role, voice))
         elif block.kind == "table":
-            parts.append(_table(block, place, role))
+            parts.append(_table(block, place, role, told=voice is Voice.TOLD))
         else:
             part = Run()
             add_line(part, block, place, role)
@@ -60,11 +64,22 @@ def read_markdown(text: str, shown: str, *, cell: int | None = None, voice: Voic
     return merge(parts)
 
 
-def _table(block: Block, place: Source, role: Role) -> Run:
+def _table(block: Block, place: Source, role: Role, *, told: bool) -> Run:
     run = Run()
-    if (role is Role.RAN and add_runs(run, block, place)) or add_table(run, block, place, role) or role is not Role.RAN:
+    if role is Role.RAN and (_add_pairs(run, block, place, told) or add_runs(run, block, place)):
+        return run
+    if add_table(run, block, place, role) or role is not Role.RAN:
         return run
     return _metrics(block.lines, place)
+
+
+def _add_pairs(run: Run, block: Block, place: Source, told: bool) -> bool:
+    """Add a table of names and values; what was seen only where somebody tells of the run."""
+    pairs = of_block(block) if len(cells(block.lines[0])) == 2 else None
+    if pairs is None or not (told or pairs.are_settings):
+        return False
+    add_pairs(run, pairs, Source(file=place.file, cell=place.cell), Authority.PROSE)
+    return True
 
 
 def _metrics(lines: Sequence[str], place: Source) -> Run:

@@ -229,6 +229,11 @@ class Told:
         return True
 
 
+def titled(text: str) -> bool:
+    """Whether a document starts with a title, which tells what is wrong and not what a passage is about."""
+    return _TITLE.match(text) is not None
+
+
 def without_comments(text: str) -> str:
     """A text whose HTML comments, the hints of a form, are blank lines."""
     return _COMMENT.sub(lambda match: "\n" * match[0].count("\n"), text)
@@ -258,7 +263,9 @@ def _dashed(match: re.Match[str], marked: bool) -> bool:
 
 
 def _key(text: str) -> str:
-    return re.sub(r"[^\w./@\-]+", "_", text.strip()).strip("_.")
+    name = re.sub(r"[^\w./@\-]+", "_", text.strip()).strip("_.")
+    first = name.partition("_")[0]
+    return name[:1].lower() + name[1:] if first.istitle() else name
 
 
 def _entries(key: str, value: str, line: int) -> Iterator[Entry]:
