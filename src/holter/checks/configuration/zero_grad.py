@@ -31,6 +31,7 @@ ELSEWHERE = (
         "training_step.zero_grad_outside_loop",
         "zero_grad stands outside the loop of the updates: gradients add up in it",
     ),
+    ("training_step.zero_grad_in_one_branch", "zero_grad stands in one branch, and the other steps without it"),
     ("training_step.optimizer_not_cleared", "one optimizer steps without zero_grad, another has its own"),
 )
 
@@ -81,6 +82,13 @@ class GradientsNeverCleared(Check):
             },
         ),
         case(
+            "in one branch",
+            files={
+                "a.py": "if amp:\n    opt.zero_grad()\n    scaler.scale(l).backward()\n    scaler.step(opt)\n"
+                "else:\n    l.backward()\n    opt.step()\n"
+            },
+        ),
+        case(
             "tensors by hand",
             files={
                 "a.py": "for i in range(500):\n    loss = ((x @ w + b - y) ** 2).mean()\n    loss.backward()\n"
@@ -89,6 +97,13 @@ class GradientsNeverCleared(Check):
         ),
     )
     good = (
+        case(
+            "before both branches",
+            files={
+                "a.py": "opt.zero_grad()\nif amp:\n    scaler.scale(l).backward()\n    scaler.step(opt)\n"
+                "else:\n    l.backward()\n    opt.step()\n"
+            },
+        ),
         case("cleared", files={"train.py": CLEARED}),
         case("seen live", facts={"training_step.zero_grad": True}),
         case(

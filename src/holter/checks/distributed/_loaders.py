@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from holter.checks.look import call_text, calls, is_off, seen, written
-from holter.checks.script import argument, last_part, mentions, receiver
+from holter.checks.script import argument, last_part, mentions, receiver, spelt_out
 from holter.finding import Evidence
 from holter.patterns import regex
 from holter.run import Call, Code, Run
@@ -25,6 +25,8 @@ OF_A_PROCESS = regex(
     r"rank|world|replica|distrib|shard(?!_?shuffle)|resampled|num_tasks|process_index|hvd\.|split_by|node", re.I
 )
 """Arguments and names of samplers and data sets that know of the other processes."""
+
+OF_ONE_PROCESS = regex(r"rank\b|process_index|process_id|worker_seed")
 
 LOADER = regex(r"(?:^|\.)(?:\w*DataLoader\d?|WebLoader)$")
 
@@ -80,6 +82,10 @@ def _by_a_library(code: Code) -> Iterator[Found]:
 def _of_a_constant(code: Code) -> Iterator[Found]:
     """A sampler that divides, but always gives the part of one process, or is never used."""
     for sampler in code.named("DistributedSampler"):
+        seed = sampler.kwargs.get("seed")
+        if seed is not None and OF_ONE_PROCESS.search(spelt_out(seed, sampler, code)):
+            yield "the seed of the sampler differs between processes, so their parts overlap", [seen(sampler)], 6.5
+            return
         rank = argument(sampler, 2, "rank")
         if isinstance(rank, int) and not isinstance(rank, bool) and argument(sampler, 1, "num_replicas") != 1:
             yield "the sampler gives every process the part of the same rank", [seen(sampler)], 6.0

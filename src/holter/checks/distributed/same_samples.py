@@ -122,6 +122,7 @@ class SameSamplesOnRanks(Check):
             "printed",
             events=[said("rank 0 ids [4, 9]", "message"), said("rank 1 ids [4, 9]", "message")],
         ),
+        case("a seed of each process", files={"a.py": "s = DistributedSampler(ds, seed=cfg.seed + rank)\n"}),
         case("told", facts={"samples": "every sample is seen once per worker"}),
         case(
             "an epoch of four sets",
@@ -205,6 +206,10 @@ class SameSamplesOnRanks(Check):
                 "a.py": "dl = DataLoader(ds, batch_size=8, shuffle=True)\n"
                 "model, dl = accelerator.prepare(model, dl)\nit = cycle(dl)\naccelerator.backward(model(next(it)))\n"
             },
+        ),
+        case(
+            "one seed",
+            files={"a.py": "s = DistributedSampler(ds, rank=rank, seed=cfg.seed)\nd = DataLoader(ds, sampler=s)\n"},
         ),
         case(
             "a sampler that divides",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from holter.checks.base import Check, Needs, case, clues
-from holter.checks.look import seen, written
+from holter.checks.look import call_text, seen, written
 from holter.checks.script import argument, mentions, receiver, texts
 from holter.finding import Evidence, Finding, Fix, Severity
 from holter.patterns import regex
@@ -82,8 +83,32 @@ class MetricReadsNoAnswers(Check):
                 "    return metric.compute(np.argmax(logits), labels)\n"
             },
         ),
+        case(
+            "the place before",
+            files={
+                "a.py": "m = AutoModelForCausalLM.from_pretrained('gpt2')\ndef compute_metrics(p):\n    z, y = p\n"
+                "    return (z.argmax(-1)[y != -100] == y[y != -100]).mean()\n"
+            },
+        ),
+        case(
+            "over batches",
+            files={
+                "a.py": "for x, y in dl:\n    right += (net(x).argmax(1) == y).sum().item()\nacc = right / len(dl)\n"
+            },
+        ),
     )
     good = (
+        case(
+            "one place on",
+            files={
+                "a.py": "m = AutoModelForCausalLM.from_pretrained('gpt2')\ndef compute_metrics(p):\n    z, y = p\n"
+                "    return (z[:, :-1].argmax(-1) == y[:, 1:]).mean()\n"
+            },
+        ),
+        case(
+            "over rows",
+            files={"a.py": "for x, y in dl:\n    n += (net(x).argmax(1) == y).sum()\nacc = n / len(dl.dataset)\n"},
+        ),
         case(
             "special tokens on neither side",
             files={
@@ -118,7 +143,13 @@ class MetricReadsNoAnswers(Check):
 
     def detect(self, run: Run) -> Iterable[Finding]:
         """The first such call."""
-        for text, evidence in (*_grouped(run), *_flat_argmax(run), *_one_sided(run), *_flat_references(run)):
+        for text, evidence in (
+            *_grouped(run),
+            *_flat_argmax(run),
+            *_one_sided(run),
+            *_flat_references(run),
+            *_in_place(run),
+        ):
             yield self.finding(
                 text,
                 evidence=[evidence],
@@ -182,3 +213,29 @@ def _flat_argmax(run: Run) -> Iterator[tuple[str, Evidence]]:
             if metric and call.loop_depth == 0 and WHOLE_LOGITS.search(rows) and axis in (None, 0):
                 where = "over all rows at once" if axis is None else "over the rows of each class"
                 yield f"the largest logit is taken {where}", seen(call)
+
+
+def _in_place(run: Run) -> Iterator[tuple[str, Evidence]]:
+    """Logits of a causal model scored against the token they have read, and right rows counted over batches."""
+    for code in run.code:
+        all_texts = [*texts(code), *map(call_text, code.calls)]
+        causal = mentions(code, "CausalLM", "LMHeadModel")
+        shifted = any(SHIFTS.search(text) for text in all_texts) or mentions(code, "preprocess_logits", "generate")
+        for call in code.named("argmax"):
+            compared = any("==" in text or "accuracy" in text or "f1" in text for text in all_texts)
+            if causal and not shifted and compared and call.scope.startswith("compute_metric"):
+                yield "logits of a causal model are compared with the labels of the same places", seen(call)
+        counted = {a.target: a for a in code.assignments if a.loops and RIGHT.search(written(a.value))}
+        shown = [(written(a.value), f"{a.target} = {written(a.value)}", a.source) for a in code.assignments]
+        shown += [(written(v), call_text(c), c.source) for c in code.calls for v in c.args]
+        for value, text, source in shown:
+            match = OVER_BATCHES.search(value)
+            row = counted.get(match[1]) if match is not None else None
+            if match is not None and row is not None and re.search(rf"\bin .*\b{re.escape(match[2])}\b", row.loops[-1]):
+                yield "a count of right rows is divided by the number of batches", Evidence(text=text, source=source)
+
+
+SHIFTS = regex(r"\[(?:(?:\.\.\.|:)\s*,\s*)*(?::\s*-1|1\s*:)\s*\]|roll\(|shift")
+RIGHT = regex(r"==.*\.sum\(|\.eq\(.*\.sum\(|torch\.sum\(.*==|accuracy_score\(.*normalize=False")
+OVER_BATCHES = regex(r"(\w+)(?:\.\w+\(\))* / (?:float\()?len\(([\w.]+)\)")
+"""A shift by one place, a count of rows that are right, and its division by the length of what was gone through."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from holter.checks.base import Check, Needs, case, clues
-from holter.checks.look import call_text
+from holter.checks.look import call_text, written
 from holter.checks.model._unstable_forms import GUARDED, empty_quotient, form_of
 from holter.checks.script import spelt_out
 from holter.checks.symptoms import EVAL_LOSSES, TRAIN_LOSSES, nonfinite
@@ -181,13 +181,15 @@ class LossFormulaUnstable(Check):
             return
         bits = max(bits for _, bits in found)
         strong = bits > STRONG
+        alone = not (run.series or run.events or run.facts or run.variants)
+        bare = alone and any(_log_of_share(code) for code in run.code)
         weight = bits + (0.0 if symptom is None else BROKEN if strong else 1.0)
         shown = sorted(found, key=lambda pair: -pair[1])
         yield self.finding(
             "the loss is written in a form that loses all digits or divides by zero for legal inputs",
             evidence=[*(e for e, _ in shown[:3]), *([symptom] if symptom is not None else [])],
             clues=clues("an unstable form of the loss", loss_formula_instability=weight),
-            severity=Severity.ERROR if symptom is not None and strong else Severity.NOTE,
+            severity=Severity.ERROR if symptom is not None and strong else Severity.WARNING if bare else Severity.NOTE,
             fix=Fix(summary="Use logsigmoid, log_softmax or log1p forms, and clamp counts to at least 1."),
         )
 
@@ -249,6 +251,17 @@ def _of_shares(shares: set[str], text: str) -> bool:
     return GUARDED.search(text) is None and any(
         re.search(rf"log\(\s*{re.escape(name)}\b|\b{re.escape(name)}\.log\(\)", text) for name in shares
     )
+
+
+def _log_of_share(code: Code) -> bool:
+    """Whether a logarithm is taken of what a softmax or a sigmoid gave, which nothing keeps from 0."""
+    kept = {a.target for a in code.assignments if GUARDED.search(written(a.value))}
+    shares = _shares(code) - kept
+    texts = [text for text, _, _ in _texts(code)]
+    return any(_of_shares(shares, text) or (LOG_OF.search(text) and not GUARDED.search(text)) for text in texts)
+
+
+LOG_OF = regex(r"\blog\(\s*(?:1(?:\.0?)? - )?(?:\w+\.)*(?:softmax|sigmoid)\((?![^()]*log)")
 
 
 def _quotient(assignment: Assignment, code: Code) -> Evidence | None:

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 
 from holter.checks.look import call_text, is_off, plain, seen, written
-from holter.checks.script import last_part, receiver
+from holter.checks.script import argument, last_part, receiver, spelt_out, texts
 from holter.checks.symptoms import number
 from holter.finding import Evidence
 from holter.patterns import regex
-from holter.run import Assignment, Call, Code, Run
+from holter.run import Assignment, Call, Code, Expression, Run
 
 MASK = regex(
     r"(?:^|_)(?:attn|attention|key_?padding|padding|pad|src|source)?_?(?:mask|attention_bias|attn_bias)$", re.I
@@ -82,6 +82,8 @@ def unhanded(code: Code) -> Iterator[Evidence]:
     yield from _unread(code)
     yield from _rows_filled(code)
     yield from _torch_modules(code)
+    yield from _filled_little(code)
+    yield from _pooled(code)
 
 
 def _pads_by_comment(code: Code) -> bool:
@@ -110,22 +112,22 @@ def _none_given(code: Code) -> Iterator[Evidence]:
 
 def _unread(code: Code) -> Iterator[Evidence]:
     """An argument ``mask=None`` of a function that calls attention and never looks at the mask."""
-    for argument in code.assignments:
-        if argument.value is not None or not argument.scope or not _is_mask(argument.target):
+    for taken in code.assignments:
+        if taken.value is not None or not taken.scope or not _is_mask(taken.target):
             continue
-        if OF_IMAGES.search(argument.scope):
+        if OF_IMAGES.search(taken.scope):
             continue
-        inside = [c for c in code.calls if c.scope == argument.scope]
+        inside = [c for c in code.calls if c.scope == taken.scope]
         calls = [c for c in inside if IS_ATTENTION.search(c.name) or _softmax_of_scores(c)]
-        word = regex(rf"(?<!\w){re.escape(argument.target)}(?!\w)")
-        rest = [a for a in code.assignments if a.scope.startswith(argument.scope) and a is not argument]
+        word = regex(rf"(?<!\w){re.escape(taken.target)}(?!\w)")
+        rest = [a for a in code.assignments if a.scope.startswith(taken.scope) and a is not taken]
         read = any(word.search(call_text(c)) or any(word.search(g) for g in c.guards) for c in inside)
         read = read or any(
             word.search(written(a.value)) or word.search(a.target) or any(word.search(g) for g in a.guards)
             for a in rest
         )
         if calls and not read and not any(name.startswith("**") for name in calls[0].kwargs):
-            text = f"{argument.target} is an argument of {argument.scope} and not given to {call_text(calls[0])}"
+            text = f"{taken.target} is an argument of {taken.scope} and not given to {call_text(calls[0])}"
             yield Evidence(text=text[:160], source=calls[0].source)
 
 
@@ -160,6 +162,49 @@ def _torch_modules(code: Code) -> Iterator[Evidence]:
         masks = [text for text in given if MASK_ARGUMENTS.search(text)]
         if all(OF_TIME.search(text) for text in masks) and not any(text.startswith("*") for text in given):
             yield seen(call)
+
+
+def _filled_little(code: Code) -> Iterator[Evidence]:
+    """Scores of masked places that get 0 or another small number before the softmax, which leaves them their share."""
+    for call in code.named("masked_fill", "masked_fill_"):
+        if len(call.args) < 2 or not SCORES.search(f"{receiver(call)} {call.target}"):
+            continue
+        text = written(call.args[1])
+        default = next(
+            (a.value for a in code.assignments if (a.target, a.scope) == (text.strip("-"), call.scope)), None
+        )
+        value = number(text if default is None else default)
+        softmaxes = [c for c in code.named("softmax", "Softmax") if c.scope == call.scope]
+        if value is not None and abs(value) < LITTLE and softmaxes and all(c.order > call.order for c in softmaxes):
+            yield seen(call)
+
+
+def _pooled(code: Code) -> Iterator[Evidence]:
+    """A mean over all places of hidden states, in a file that knows a mask and never weighs by it."""
+    said = [*texts(code), *(a.place for a in code.assignments), *map(call_text, code.calls)]
+    masks = any(regex(r"attention_mask|padding\s*=\s*True|padding='longest'").search(text) for text in said)
+    if not masks or any(WEIGHED.search(text) for text in said):
+        return
+    for call in code.named("mean"):
+        own = receiver(call) not in ("torch", "tf", "np", "jnp")
+        rows, axis = (
+            (receiver(call), argument(call, 0, "dim", "axis")) if own else ("", argument(call, 1, "dim", "axis"))
+        )
+        rows = rows or written(call.args[0] if call.args else "")
+        spelt = spelt_out(Expression(text=rows), call, code)
+        if axis in (1, -2, [1]) and HIDDEN.search(f"{rows} {spelt}") and not OF_IMAGES.search(call.scope):
+            yield seen(call)
+
+
+SCORES = regex(r"score|attn|attention|energy|dots|sim|weights|logits")
+LITTLE = 50.0
+"""exp(-50) is nothing beside any other score; exp of a smaller number may be something."""
+
+HIDDEN = regex(r"hidden|last_layer|embeddings|token_emb|encoder_out|sequence_output")
+WEIGHED = regex(
+    r"mask\w*\)?(?:\.\w+\([^()]*\))*\s*\*|\*\s*\(?\w*mask|mask\w*\.sum\(|\[[^\]]*mask\w*(?:\.bool\(\))?\]|masked_|where\(|lengths?\b"
+)
+"""Hidden states, and any weighing of places by a mask or a length."""
 
 
 def _builds(assignment: Assignment) -> bool:
@@ -220,7 +265,7 @@ def _pads(code: Code) -> list[Call]:
 
 def _reaches(pads: list[Call], call: Call) -> bool:
     """Whether what was padded may be what a call is given: in one function, or one of them outside any function."""
-    return any(pad.scope == call.scope or not pad.scope or not call.scope for pad in pads)
+    return any(pad.scope == call.scope or not pad.scope or not call.scope or "collat" in pad.scope for pad in pads)
 
 
 def unmasked(run: Run) -> Iterator[Evidence]:

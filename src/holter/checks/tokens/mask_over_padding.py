@@ -133,6 +133,14 @@ class MaskCoversPadding(Check):
                 "h = self.enc(emb(x))\n"
             },
         ),
+        case(
+            "filled with 0 before the softmax",
+            files={"a.py": "scores = scores.masked_fill(mask == 0, 0)\nw = torch.softmax(scores, -1)\n"},
+        ),
+        case(
+            "a mean over padding",
+            files={"a.py": "h = bert(ids, attention_mask=m).last_hidden_state\ne = h.mean(dim=1)\n"},
+        ),
         case("noted", facts={"padding_mask": "computed, never used"}),
         case("not passed", facts={"attention_mask": "none", "padding_side": "left"}),
     )
@@ -179,6 +187,17 @@ class MaskCoversPadding(Check):
             files={
                 "a.py": "emb = nn.Embedding(v, d, padding_idx=pad)\nself.enc = nn.TransformerEncoder(layer, 4)\n"
                 "h = self.enc(emb(x), src_key_padding_mask=x == pad)\n"
+            },
+        ),
+        case(
+            "filled with 0 after the softmax",
+            files={"a.py": "w = torch.softmax(scores, -1)\nscores = w.masked_fill(mask == 0, 0)\n"},
+        ),
+        case(
+            "a mean without padding",
+            files={
+                "a.py": "h = bert(ids, attention_mask=m).last_hidden_state\n"
+                "e = (h * m[..., None]).sum(1) / m.sum(1)[:, None]\nc = h.mean(dim=-1)\n"
             },
         ),
         case("a mask of the loss", facts={"loss_mask": "never used"}),

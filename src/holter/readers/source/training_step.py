@@ -162,6 +162,14 @@ def _cleared_elsewhere(step: Step) -> Iterator[Fact]:
         ):
             yield "training_step.zero_grad_outside_loop", True, update
             return
+    for update in step.optimizer:
+        last = update.guards[-1] if update.guards else ""
+        other = f"if {last[8:-1]}" if last.startswith("if not (") else ""
+        here = [call for call in step.backward if call.guards[: len(update.guards)] == update.guards]
+        places = [(wipe.guards[: len(update.guards)], wipe.scope) for wipe in step.zero_grad]
+        if other and here and places and all(place == ((*update.guards[:-1], other), update.scope) for place in places):
+            yield "training_step.zero_grad_in_one_branch", True, update
+            return
     stepped = {_stepped(call): call for call in step.optimizer}
     wiped = {_receiver(call) for call in step.zero_grad}
     for name, update in stepped.items():
