@@ -9,6 +9,7 @@ from typing import Any
 
 from holter.names import meaning_of
 from holter.patterns import regex
+from holter.readers.titles import is_title
 from holter.readers.tree import MAX_VALUES, Node
 from holter.run import Run, Value
 from holter.values import add, is_reference
@@ -110,6 +111,8 @@ def resolve_run(run: Run) -> None:
                 known.setdefault(value.source.key, value.value)
 
     def lookup(key: str) -> Any:
+        while key not in known and "." in key and is_title(key.partition(".")[0], alone=True):
+            key = key.partition(".")[2]
         return known.get(key, MISSING)
 
     for name in list(run.config):

@@ -106,7 +106,9 @@ def texts(header: Sequence[str], rows: Iterable[tuple[int, Sequence[str]]]) -> l
 
 def of_text(text: str) -> Any:
     """What a cell of text would be in YAML: a switch, a number, a list, or the text."""
-    bare = text.strip().strip("`\"'").strip()
+    bare = text.strip().strip("`").strip()
+    if bare[:1] in ("'", '"') and bare[-1:] == bare[:1] and bare.count(bare[0]) == 2:
+        bare = bare[1:-1]
     if bare[:1] in ("[", "{"):
         return literal(bare)
     return _SWITCHES.get(bare.lower(), number(bare))

@@ -11,11 +11,12 @@ from holter.names import normal, series_name
 from holter.patterns import regex
 from holter.readers.base import CERTAIN, Match, Sample
 from holter.readers.console.tables import NOT_LOGGED
+from holter.readers.pairs_table import add_pairs, pairs_of
 from holter.readers.row_plan import EPOCH_KEYS, STEP_KEYS
 from holter.readers.rows import Rows
-from holter.readers.runs_table import runs_of
+from holter.readers.runs_table import Table, runs_of
 from holter.readers.side_by_side import MOST_RUNS, Cells, add_rows, has_words, is_of_runs
-from holter.run import EVENT_MESSAGE, Event, Gap, Run
+from holter.run import EVENT_MESSAGE, Authority, Event, Gap, Run
 
 NAME = "table"
 _SUFFIXES = {".csv", ".tsv", ".tab"}
@@ -35,7 +36,7 @@ def sniff(sample: Sample) -> Match | None:
     if sample.suffix not in _SUFFIXES and sample.suffix not in (".txt", ""):
         return None
     head = header(sample.text, sample.name)
-    if head is None or not (_has_metrics(head[1]) or _of_runs(sample, sample.text, head[0])):
+    if head is None or not (_has_metrics(head[1]) or _by_hand(sample, *head)):
         return None
     if sample.suffix not in _SUFFIXES and not _numbers_follow(sample.text, head[0], len(head[1])):
         return None
@@ -65,6 +66,9 @@ def read(sample: Sample) -> Run:
     if found is None:
         return run
     delimiter, columns = found
+    if (pairs := pairs_of(_small(text, delimiter))) is not None:
+        add_pairs(run, pairs, sample.source(), Authority.CONFIG)
+        return run
     if runs := _of_runs(sample, text, delimiter):
         add_rows(run, runs, sample.source())
         return run
@@ -89,21 +93,35 @@ def read(sample: Sample) -> Run:
     return run
 
 
+def _by_hand(sample: Sample, delimiter: str, columns: list[str]) -> bool:
+    """Whether a table compares runs, or names settings or quantities with their values."""
+    if len(columns) == 2 and pairs_of(_small(sample.text, delimiter)) is not None:
+        return True
+    return bool(_of_runs(sample, sample.text, delimiter))
+
+
 def _of_runs(sample: Sample, text: str, delimiter: str) -> list[Cells]:
     """The runs of a sweep, a row or a column each; empty for any other table."""
     called = is_of_runs(sample.name)
-    lines = [line for line in text.lstrip("\ufeff").splitlines()[: MOST_RUNS + 2] if line.strip()]
-    if not (1 if called else 2) < len(lines) <= MOST_RUNS:
-        return []
-    try:
-        table = list(enumerate(([cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)), 1))
-    except csv.Error:
+    table = _small(text, delimiter)
+    if len(table) < (2 if called else 3):
         return []
     found = runs_of(table, called=called, strict=not called)
     if found:
         return found
     found = runs_of(table)
     return found if has_words(found) else []
+
+
+def _small(text: str, delimiter: str) -> Table:
+    """The cells of a table that a person can have written, each row with its line; empty for a longer one."""
+    lines = [line for line in text.lstrip("\ufeff").splitlines()[: MOST_RUNS + 2] if line.strip()]
+    if len(lines) > MOST_RUNS:
+        return []
+    try:
+        return list(enumerate(([cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)), 1))
+    except csv.Error:
+        return []
 
 
 def _not_logged(sample: Sample, text: str) -> list[Event]:
