@@ -4,6 +4,7 @@ import json
 import math
 import struct
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -288,12 +289,20 @@ def test_whoever_steps_the_optimizer_in_another_way_turns_the_guard_off(tmp_path
     assert "in another way" in str(guard.safety.broken)
 
 
+def by_place(groups):
+    """With settings for parameters by their place in the groups, as bitsandbytes keeps them."""
+    optimizer = adamw(groups)
+    optimizer.mng = SimpleNamespace(index2config={(0, 1): {"lr": 1.0}}, module_weight_config_triple=[])
+    return optimizer
+
+
 @pytest.mark.parametrize(
     ("change", "made"),
     [
         (lambda p: setattr(p, "grad", p.grad.t().contiguous().t()), adamw),  # other kernels than for all the others
         (lambda p: setattr(p, "grad", p.grad.to_sparse()), lambda g: torch.optim.SGD(g, lr=1e-2)),
         (lambda p: None, lambda g: torch.optim.Adafactor(g, lr=1e-2)),  # takes the first one's eps
+        (lambda p: None, by_place),
     ],
 )
 def test_where_a_part_could_differ_from_the_whole_the_flag_is_read(change, made, tmp_path, accelerator):

@@ -37,13 +37,13 @@ BY_PARAMETER = BY_ELEMENT | {
 }
 """Optimizers whose step goes once through ``param_groups``, writes to parameters and their states only, and treats each
 parameter by itself: what becomes of one hangs on its own gradient and states and on the settings of its group. Read in
-the source of torch 2.4 to 2.13 and transformers 5.23, and tried: a step in parts is that of the whole to the last bit.
-A class derived from one of these is not it."""
+the source of torch 2.13 and transformers 5.23, and tried with them and with torch 2.4: a step in parts is that of the
+whole to the last bit. A class derived from one of these is not it."""
 
 SAME_STEP = "bitsandbytes.optim.optimizer.Optimizer8bit"
-"""All optimizers of bitsandbytes that are derived from it have its step, of the same kind (read in 0.50)."""
+"""All optimizers of bitsandbytes that are derived from it have its step, of the same kind (read and tried in 0.50)."""
 
-LEFT = 2  # of the memory that a parameter's copy could take, one part in so many; the rest is for the step itself
+LEFT = 2  # a larger copy takes at most one such part of what is spare: the step itself needs memory, too
 HEALTH = "_cuda_graph_capture_health_check"  # goes through the groups too, before the step does
 
 
