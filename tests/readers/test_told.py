@@ -80,6 +80,12 @@ def test_values_with_their_steps_become_a_series(tmp_path):
     assert list(loss.steps) == [10.0, 20.0] and math.isnan(loss[1])
 
 
+def test_several_values_of_one_line_with_their_places(tmp_path):
+    text = "Run 3:\n\n* eval loss = 0.45 after epoch 1, 0.61 after epoch 2\n"
+    found = run_of(tmp_path, text, "notes.md").series["eval_loss"]
+    assert (list(found.epochs), list(found.values)) == ([1.0, 2.0], [0.45, 0.61])
+
+
 class TestWhatWasNotSeen:
     @pytest.mark.parametrize(
         "text",
@@ -88,6 +94,7 @@ class TestWhatWasNotSeen:
             "If you change the rate too much, {said}",
             "Make sure that nobody reports that {said}",
             "I suspect that {said}",
+            "I checked that it is not so that {said}",
             "It may be that {said}",
             "> {said}",
             "- [ ] {said}",
@@ -130,6 +137,11 @@ class TestWhatWasNotSeen:
 
 
 class TestSetUp:
+    def test_settings_named_in_passing(self, tmp_path):
+        run = run_of(tmp_path, "- lr 5e-5, batch size 16, 3 epochs\n- acc 0.5, loss 2.5\n", "notes.md")
+        assert (run.get("learning_rate"), run.get("per_device_train_batch_size")) == (5e-5, 16)
+        assert run.setting("loss") is None
+
     TEXT = (
         "### System Info\n\n- `transformers` version: 4.41.2\n- PyTorch version (GPU?): 2.3.0+cu121 (True)\n"
         "- fp16: true\n- launcher: torchrun\n\n### Actual behavior\n\nIt hangs after the first epoch.\n"

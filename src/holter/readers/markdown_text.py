@@ -36,8 +36,8 @@ def read_markdown(text: str, shown: str, *, cell: int | None = None, voice: Voic
     of_run = voice in (Voice.TOLD, Voice.PLAIN)
     parts: list[Run] = []
     ran: list[Block] = []
-    told = Told(Source(file=shown, cell=cell))
     text = without_comments(text) if of_run else text
+    told = Told(Source(file=shown, cell=cell), titled(text))
     for block in set_apart(blocks(text), text) if of_run else blocks(text):
         place = Source(file=shown, line=block.first, cell=cell)
         if of_run:

@@ -24,6 +24,13 @@ _ONE_PAIR = regex(
 )
 """A quantity and its number, with nothing else: ``loss at step 100: nan``."""
 
+PLACED_VALUE = (
+    r"(?P<value>-?\d[\d.]*(?:e[-+]?\d+)?|nan|inf) (?:at|after|in|@) ?(?P<unit>epoch|step|iteration)s? ?(?P<at>\d+)"
+)
+_VALUE_AT = PLACED_VALUE.replace("?P<value>", "?:").replace("?P<unit>", "?:").replace("?P<at>", "?:")
+PLACED = regex(rf"{_VALUE_AT}(?:(?:,| and|, and|;) {_VALUE_AT})*\.?", re.I)
+"""Values with their places: ``0.45 after epoch 1, 0.61 after epoch 2``."""
+
 _ROW = regex(
     r"^[^=:|\t]{0,40}[=:]\s?-?(?:\d|nan\b|inf\b).{0,80}?[\s,;|(][A-Za-z_][\w/.()\-]*\s?[=:]\s?-?(?:\d|nan\b|inf\b)"
     r"|^[^\t]*\t[^\t]*\t|^.*?\|.*?(?:\s\|\s|\|\s*$)"
@@ -135,9 +142,9 @@ def _end_of_output(lines: Sequence[str], start: int) -> int:
 
 
 def _is_printed(line: str) -> bool:
-    if _ONE_PAIR.match(line) is not None:
-        return False
     bare = BULLET.sub("", line)
+    if _ONE_PAIR.match(line) is not None or PLACED.fullmatch(re.split(r"[:=]", bare)[-1].strip()) is not None:
+        return False
     return _ROW.match(bare) is not None or is_log_line(bare)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from holter.names import NEVER_BARE, config_name, normal
@@ -53,6 +54,10 @@ _CARD_OPTIMIZER = regex(
 _CARD_AMP = regex(r"^- mixed_precision_training: (?:Native AMP|Apex.*)$")  # written for fp16 only, not for bf16
 _FILE = regex(r"[\w\-./]+\.(?:py|ipynb|ya?ml|json|sh|toml)")
 _CITED = regex(r"\(([\w\-./]+\.(?:py|ipynb|ya?ml|json|sh|toml))(?::(\d+)(?:-\d+)?)?[^)]*\)")
+_NAME_VALUE = regex(r"([A-Za-z][\w\-]*(?: [A-Za-z][\w\-]*){0,2}) ([-+]?[\d.]+(?:e[-+]?\d+)?|true|false|none)$", re.I)
+FEW_NAMED = 2
+"""Settings of one line without a colon from which it is a list of them, and no sentence."""
+
 _SIMPLE = regex(r"[-+]?[\d.][\w.\-+]*|true|false|none|null|no|yes|\[[^\]]*\]|\"[^\"]*\"|'[^']*'|[\w./\-]+", re.I)
 
 
@@ -80,10 +85,20 @@ def add_line(run: Run, block: Block, place: Source, role: Role) -> None:
     at = _cited_place(place, cited) if cited else place
     for match in _INLINE.finditer(line):
         state(run, match.group(1), match.group(2), at, role)
+    for key, text in _named_in_passing(line):
+        state(run, key, text, at, role)
     if (match := _BULLET.match(line)) and not _INLINE.search(line):
         value = plain_text(match.group(2)).split(" (")[0].strip()
         if _SIMPLE.fullmatch(value):
             state(run, match.group(1), value, at, role)
+
+
+def _named_in_passing(line: str) -> Sequence[tuple[str, str]]:
+    """The settings of a line such as ``- lr 5e-5, bs 16, fp16``: most of its parts are a name and a value."""
+    parts = re.split(r",\s+| and ", re.sub(r"^\s*(?:[-*+]|\d+[.)])\s+", "", line).strip().rstrip("."))
+    pairs = [match.groups() for part in parts if (match := _NAME_VALUE.match(part.strip())) is not None]
+    known = [(key, text) for key, text in pairs if _is_setting(key)]
+    return known if len(known) >= FEW_NAMED and 2 * len(known) >= len(parts) else []
 
 
 def _add_card_line(run: Run, line: str, place: Source) -> bool:

@@ -15,12 +15,13 @@ from holter.names import config_name, series_name
 from holter.patterns import regex
 from holter.readers.documents import add_entry, add_version, entries
 from holter.readers.markdown_blocks import Block
-from holter.readers.pasted import BULLET
+from holter.readers.pasted import BULLET, PLACED, PLACED_VALUE
 from holter.readers.roles import Role, told_role
 from holter.readers.tree import Entry
 from holter.readers.written import add_observed
 from holter.readers.yaml_tree import read_yaml
 from holter.run import Authority, Run, Source, Value
+from holter.values import number
 
 SAID = "observed"
 """The fact that holds the sentences, as people call the entry of a file of facts."""
@@ -55,6 +56,7 @@ _OF_QUANTITY = regex(
 )
 """A sentence about something that is logged, whatever it says of it."""
 
+_PLACED = regex(PLACED_VALUE, re.I)
 _NO_NAME = regex(
     r"\b(?:it|this|that|there|which|what|i|we|you|they|he|she|when|if|because|who|where|why|how|not)\b", re.I
 )
@@ -94,11 +96,19 @@ _GUESS = regex(
 )
 """What was not seen but guessed, feared, hoped or expected."""
 
+_CHECKED = regex(
+    r"\b(?:checked|verified|made sure|confirmed|ensured) that\b"
+    r".*\b(?:not|no|fine|correct\w*|right|okay|ok|as expected)\b",
+    re.I,
+)
+"""What is said to be in order."""
+
 _BUT = regex(r"[,;]?\s*\b(?:but|however|instead|yet)\b,?\s+", re.I)
 _POLITE = regex(r"^\W*(?:hi|hello|hey|dear|thanks?|thank you|cheers|regards|best|kind regards|sincerely|ps)\b", re.I)
 _LEAD = regex(
     r"^(?:(?:here|this|these|that|below|above|the following) (?:is|are)\b.{0,40}"
     r"|.*\b(?:as follows|the following|see below)"
+    r"|.*\b(?:i|we) (?:get|got|see|have|use|ran?|run)(?: this| that| it)?"
     r"|what (?:i|we|it) \w+|my (?:code|log|output|config\w*|script|environment)(?: is)?)\W*$",
     re.I,
 )
@@ -111,9 +121,11 @@ class Told:
 
     Args:
         place: the document.
+        titled: it starts with a title, which is no heading of a passage.
     """
 
     place: Source
+    titled: bool = False
     run: Run = field(default_factory=Run)
     _values: dict[str, Entry] = field(default_factory=dict)
     _said: list[tuple[str, int]] = field(default_factory=list)
@@ -140,7 +152,7 @@ class Told:
             self._last = None
             return
         pair = self._pair(block, text, bullet is not None or text.startswith("**"), [key for _, key in parents])
-        if not pair:
+        if not pair and not self._of_setup(block):
             self._sentence(block, _MARKS.sub("", text), new=bullet is not None)
         self._last = None if pair else block
 
@@ -179,7 +191,7 @@ class Told:
     def _is_set(self, block: Block, written: str, key: str, value: str) -> bool:
         """Whether a pair says what was set or installed; one below a heading such as "Environment" always does."""
         package, version = _VERSION_KEY.match(written), _VERSION.match(value)
-        of_setup = any(_SETUP.search(text) for text in (block.lead, *block.headings[1:], *block.headings[-1:]))
+        of_setup = self._of_setup(block)
         if package is not None and version is not None and (of_setup or "version" in written.lower()):
             name = package["package"].lower().replace("pytorch", "torch")
             add_version(self.run, name, version["version"], self._value(value, block.first))
@@ -190,6 +202,11 @@ class Told:
                 add_entry(self.run, entry, at, authority=Authority.PROSE)
             return True
         return config_name(key) is not None and series_name(key) is None and _SIMPLE.fullmatch(value) is not None
+
+    def _of_setup(self, block: Block) -> bool:
+        """Whether a line stands below a short heading or lead-in such as "System info" or "Hyperparameters"."""
+        above = (block.lead, *block.headings[self.titled :])
+        return any(_SETUP.search(text) is not None and len(text.split()) <= FEWEST_WORDS for text in above)
 
     def _value(self, raw: str, line: int) -> Value:
         return Value(value=raw, source=replace(self.place, line=line), raw=raw, authority=Authority.PROSE)
@@ -243,6 +260,8 @@ def _seen(text: str) -> Iterator[str]:
     """What of a sentence tells something that was seen: all, the part behind "but", or nothing."""
     if len(text.split()) < FEWEST_WORDS or any(words.match(text) for words in (_POLITE, _LEAD, _ADVICE)):
         return
+    if _CHECKED.search(text) is not None:
+        return
     if _GUESS.search(text) is None:
         yield text
         return
@@ -269,7 +288,12 @@ def _key(text: str) -> str:
 
 
 def _entries(key: str, value: str, line: int) -> Iterator[Entry]:
-    """The values of one pair, read as a line of YAML would be."""
+    """The values of one pair, read as a line of YAML would be; one with its place carries that in its name."""
+    if PLACED.fullmatch(value) is not None:
+        for match in _PLACED.finditer(value):
+            name = f"{key}_{match['unit'].lower()}_{match['at']}"
+            yield Entry(key=name, value=number(match["value"]), line=line, raw=match["value"])
+        return
     value = value[:-1] if value.endswith(".") and not value.endswith("..") and ". " not in value else value
     tree = read_yaml(f"v: {value}")
     if not tree.faults and len(tree.documents) == 1 and (pairs := tree.documents[0].pairs) and len(pairs) == 1:
