@@ -2,7 +2,7 @@
 
 import pytest
 
-from holter.names import NAMES, config_name, meaning_of, metric_name, series_name
+from holter.names import NAMES, config_name, meaning_of, metric_name, series_name, told_name
 
 
 def test_every_spelling_belongs_to_one_name():
@@ -95,3 +95,49 @@ def test_a_name_means_the_same_wherever_it_is_looked_up():
             assert config_name(row.name) == row.name
     assert meaning_of("max_grad_norm").is_number
     assert not meaning_of("optim").is_number
+
+
+STYLES = {
+    "snake": lambda words: "_".join(words),
+    "dashes": lambda words: "-".join(words),
+    "blanks": lambda words: " ".join(words),
+    "title": lambda words: " ".join(words).capitalize(),
+    "upper": lambda words: "_".join(words).upper(),
+    "camel": lambda words: words[0] + "".join(map(str.capitalize, words[1:])),
+    "mine": lambda words: "_".join(["my", *words]),
+    "seen": lambda words: "_".join([*words, "seen"]),
+    "below a parent": lambda words: f"results.{'_'.join(words)}",
+}
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("name", ["train_loss", "grad_norm", "first_loss", "loss_after_resume", "rows_in_both_splits"])
+def test_what_somebody_noted_has_one_name_in_every_style(name, style):
+    assert told_name(STYLES[style](name.split("_"))) == name
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("loss_first", "first_loss"),
+        ("loss_train", "train_loss"),
+        ("after_resume_loss", "loss_after_resume"),
+        ("norm_grad", "grad_norm"),
+        ("tokens_seen", "tokens_seen"),
+        ("nan_first_seen", "nan_first_seen"),
+        ("observed", "observed"),
+        ("AutoTokenizer", "AutoTokenizer"),
+        ("lm_head.weight_in_checkpoint", "lm_head.weight_in_checkpoint"),
+        ("environment.padding_seen", "environment.padding_seen"),
+        ("The answer to the first question of the user is", "The answer to the first question of the user is"),
+    ],
+)
+def test_names_whose_words_stand_elsewhere(written, name):
+    assert told_name(written) == name
+
+
+@pytest.mark.parametrize(
+    "key", ["baseLr", "learningRate", "numDevices", "perDeviceTrainBatchSize", "useLoRA", "BASE_LR"]
+)
+def test_settings_in_camel_case_are_known(key):
+    assert config_name(key) is not None

@@ -17,6 +17,8 @@ from functools import cache
 from holter.names_config import CONFIG_ROWS
 from holter.names_series import SERIES_ROWS
 from holter.names_setup import SETUP_ROWS
+from holter.patterns import regex
+from holter.quantity import TIMES, is_bare, is_split, parted
 
 SERIES = "series"
 CONFIG = "config"
@@ -100,9 +102,68 @@ OTHERS = frozenset(_OTHERS_WORDS.split())
 """Parents under which a training setting belongs to something else: ``critic.optim.lr`` is not the rate of the run."""
 
 
+_CLASS = regex(r"[A-Z]+[a-z]+\w*?[A-Z]\w*")
+_CAMEL = regex(r"(?:n|[a-z]{2,}\d*)(?:[A-Z]+[a-z0-9]*)+")
+
+
 def normal(key: str) -> str:
-    """The key as the table spells it: lower case, ``_`` for blanks and dashes, no option dashes."""
-    return re.sub(r"[\s\-]+", "_", key.strip().lstrip("-").strip()).lower()
+    """The key as the table spells it: lower case, ``_`` for blanks, dashes and humps, no option dashes."""
+    plain = re.sub(r"[\s\-]+", "_", key.strip().lstrip("-").strip())
+    return (parted(plain) if _CAMEL.fullmatch(plain) else plain).lower()
+
+
+_OBSERVER = regex(r"^(?:my|our|observed|reported|measured)_(?=[a-z])")
+_OBSERVED = regex(
+    r"(?<!^samples)(?<!^tokens)(?<!^rows)(?<!^examples)(?<!^steps)(?<!^batches)(?<!^images)(?<!input_tokens)(?<!_first)"
+    r"_(?:i_see|i_get|i_saw|seen|observed|reported|measured|logged)$"
+)
+"""Whose number it is, before or behind its name; ``tokens_seen`` is a count of its own."""
+
+_WHOLE_REPORT = regex(r"(?:results?|observ(?:ed|ations?)|measure(?:d|ments)|metrics?|findings|facts)\.(?=[a-z])", re.I)
+"""A parent that holds all that was written down."""
+
+_WHEN_WORDS = "after before at during within in from since until with without under on by while"
+_WHEN = frozenset(_WHEN_WORDS.split())
+MOST_PARTS = 9
+"""Words of a name; more are a sentence or a quotation, and stay as they are."""
+
+
+@cache
+def told_name(key: str) -> str:
+    """The name that somebody gave an observation, whatever its style: ``my_loss``, ``Loss seen`` and ``loss`` are one.
+
+    Lower case with ``_`` between words; nobody named as the observer; the word for a time, or for the rows, before the
+    quantity (``first_loss``, ``eval_loss``), and a clause behind it (``loss_after_resume``).
+    """
+    bare = _WHOLE_REPORT.sub("", key.strip(), count=1)
+    name = parted(bare).lower() if _CLASS.fullmatch(bare) else normal(bare)
+    if not name or name.count("_") >= MOST_PARTS or not re.fullmatch(r"[\w./]+", name):
+        return key
+    if not name.replace("_", "").isalnum() or (_CLASS.fullmatch(bare) and not is_bare(name)):
+        head, dot, tail = bare.partition(".")
+        return f"{_unobserved(head)}{dot}{tail}" if dot else _unobserved(bare)
+    return _in_order(_unobserved(name).split("_"))
+
+
+def _unobserved(name: str) -> str:
+    return _OBSERVER.sub("", _OBSERVED.sub("", name), count=1)
+
+
+def _is_quantity(name: str) -> bool:
+    return is_bare(name) or _index(SERIES).get(name) == name
+
+
+def _in_order(words: list[str]) -> str:
+    """The words with the quantity where most people write it."""
+    name = "_".join(words)
+    if len(words) > 2 and words[0] in _WHEN:
+        for at in range(2, len(words)):
+            if _is_quantity("_".join(words[at:])):
+                return "_".join((*words[at:], *words[:at]))
+    last, before = words[-1], "_".join(words[:-1])
+    if before and (last in TIMES or is_split(last)) and _is_quantity(before):
+        return f"{last}_{before}"
+    return "grad_norm" if name == "norm_grad" else name
 
 
 @cache
@@ -143,7 +204,8 @@ def series_name(key: str) -> str | None:
     ``eval/x``, ``val_x`` and the like become ``eval_x``; ``train/x`` becomes ``x``.
     """
     index, wanted = _index(SERIES), normal(key)
-    if (found := index.get(wanted)) is not None:
+    found = index.get(wanted) or index.get(wanted := _unobserved(wanted))
+    if found is not None:
         return found
     prefix, _, rest = _split_prefix(wanted)
     if not rest:

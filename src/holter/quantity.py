@@ -10,13 +10,15 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
+from holter.patterns import regex
+
 LOSS, ERROR, SCORE, GRADIENT, RATE = "loss", "error", "score", "gradient", "rate"
 NORM = "gradient norm"
 TRAIN, EVAL = "train", "eval"
 FIRST, LAST, BEST, BEFORE, AFTER = "first", "last", "best", "before", "after"
 
 _KINDS = {
-    LOSS: "loss losses perplexity ppl nll crossentropy bce ce mse trainloss valloss",
+    LOSS: "loss losses perplexity ppl nll crossentropy xent bce ce mse trainloss valloss cost objective criterion",
     ERROR: "wer cer ter mae rmse",
     SCORE: "accuracy acc f1 mcc matthews bleu sacrebleu chrf rouge rouge1 rouge2 rougel rougelsum em exact success auc "
     "auroc pearson spearman score scores meteor recall map iou miou kappa dice jaccard top1 top3 top5 top10 pass1 "
@@ -25,34 +27,48 @@ _KINDS = {
     RATE: "lr",
 }
 _KIND_OF = {word: kind for kind, words in _KINDS.items() for word in words.split()}
+_WITHOUT_MORE = frozenset({"cost", "objective", "criterion"})
+"""Words for the loss where no further word says what else they are: ``cost_per_hour`` is money."""
+
+_LOSSES = {"losses": "loss", "trainloss": "loss", "valloss": "loss"}
 
 _SPLITS = {
-    TRAIN: "train training trained",
-    EVAL: "eval evaluation val valid validation test dev heldout inference",
+    TRAIN: "train training trained trn",
+    EVAL: "eval evaluation val valid vali valloss validation test dev heldout inference",
 }
 _SPLIT_OF = {word: split for split, words in _SPLITS.items() for word in words.split()}
 
 _MOMENTS = {
     FIRST: "first initial start starting begin beginning",
-    LAST: "final last end ending finally",
+    LAST: "final last end ending finally finish",
     BEST: "best lowest min minimum highest max peak",
     BEFORE: "before pre original",
     AFTER: "after post reloaded loaded resumed merged restored continued",
 }
+_TIME_WORDS = "first initial last final best lowest highest minimum maximum min max mean avg average"
+TIMES = frozenset(_TIME_WORDS.split())
+"""Words that most people put before the name of a quantity, and some behind it."""
+
 _MOMENT_OF = {word: moment for moment, words in _MOMENTS.items() for word in words.split()}
 
 _NO_RESULT_WORDS = """
 scale scaler type fn func function weight weights coef coefficient factor reduction reduce mask masked relative pct
 percent delta diff difference ratio std variance time seconds name names class module key keys limit threshold
-tokens per sec smoothing aux router scheduler schedule
+tokens per sec smoothing aux router scheduler schedule no spike spikes drop drops jump jumps increase decrease
+gap count counts terms curve filter finite nan nans inf usd dollars
 """
 _NO_RESULT = frozenset(_NO_RESULT_WORDS.split())
 """Words that make a name a setting or a derived number and no result: ``loss_scale``, ``loss_type``, ``acc_delta``."""
 
 _FILLER_WORDS = """
-the a an of at in on for is was with to rate match value mean avg average logged reported
+the a an of at in on for is was with to rate match value mean avg average logged reported observed seen measured
+my our
 """
 _FILLERS = frozenset(_FILLER_WORDS.split())
+_IN_TIME_WORDS = "from since until later soon eventually around within during next then now always every each"
+IN_TIME = frozenset(_IN_TIME_WORDS.split())
+"""Words of a name that say when a result was seen, and not under what."""
+
 _PLACES = frozenset({"step", "steps", "epoch", "epochs", "iter", "iteration", "ep"})
 _AMONG = re.compile(
     r"(?<![a-z])(top(?=[ _@-]?\d)|(?:pass|hits?)(?=[ _-]?(?:@|at)))[ _-]?(?:@|at)?[ _-]?(10|[135])(?!\d)"
@@ -101,7 +117,21 @@ def quantity(name: str) -> Quantity | None:
     known = {*_words_of(base), *used, *_FILLERS, *_SPLIT_OF}
     rest = tuple(w for w in words if w not in known and (w not in _MOMENT_OF or _MOMENT_OF[w] in (BEFORE, AFTER)))
     rest = tuple(w for w in rest if w not in ("before", "after", "pre", "post"))
+    if base in _WITHOUT_MORE and not IN_TIME.issuperset(rest):
+        return None
+    base = "loss" if base in _WITHOUT_MORE else _LOSSES.get(base, base)
     return Quantity(kind=kind, base=base, split=split, moment=moment, place=place, rest=rest)
+
+
+def is_bare(name: str) -> bool:
+    """Whether a name is a quantity, on some rows perhaps, and nothing more."""
+    found = quantity(name)
+    return found is not None and not found.rest and not found.moment and found.place is None
+
+
+def is_split(word: str) -> bool:
+    """Whether a word says on which rows: ``train``, ``val``."""
+    return word in _SPLIT_OF
 
 
 def is_result(name: str) -> bool:
@@ -110,10 +140,18 @@ def is_result(name: str) -> bool:
     return found is not None and (found.kind != RATE or bool(found.moment))
 
 
+_ONE_WORD = regex(r"Q?LoRA|DoRA|PyTorch|DeepSpeed|[Xx]Formers|AdamW|GPUs|IDs|[mg]?IoU|mAP|(?:Ro|De)BERTa|ChrF")
+_HUMP = regex(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
+_HELD_OUT = regex(r"held[ _-]out")
+
+
+def parted(name: str) -> str:
+    """A name with ``_`` between the humps of its camel case; words with a capital inside, such as LoRA, stay whole."""
+    return "_".join(_HUMP.split(_ONE_WORD.sub(lambda word: word[0].capitalize(), name)))
+
+
 def _words(name: str) -> list[str]:
-    text = (
-        re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower().replace("held out", "heldout").replace("held_out", "heldout")
-    )
+    text = _HELD_OUT.sub("heldout", parted(name).lower())
     return _TOKEN.findall(_AMONG.sub(lambda match: match[1] + match[2], text))
 
 
@@ -122,7 +160,10 @@ def _kind(words: list[str]) -> tuple[str, str]:
         return GRADIENT, NORM
     if "learning" in words and "rate" in words:
         return RATE, "learning rate"
-    found = next(((_KIND_OF[word], word) for word in words if word in _KIND_OF and word != "score"), ("", ""))
+    named = [word for word in words if word in _KIND_OF and word != "score"]
+    if "loss" in named[1:2] and words.index("loss") - words.index(named[0]) == 1:
+        return LOSS, "loss"  # ``dice_loss``
+    found = (_KIND_OF[named[0]], named[0]) if named else ("", "")
     if found[0] == SCORE and not {"error", "err"}.isdisjoint(words):
         return ERROR, found[1]
     return found if found[0] or "score" not in words else (SCORE, "score")

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from holter.comparison import is_kept_to_compare
+from holter.names import told_name
 from holter.run import Run, Series
 
 
@@ -46,7 +47,7 @@ def absorb(whole: Run, part: Run) -> None:
     for name, values in part.facts.items():
         for value in values:
             whole.add_fact(name, value)
-    whole.variants.extend(part.variants)
+    whole.variants.extend({told_name(name): value for name, value in row.items()} for row in part.variants)
     whole.events.extend(part.events)
     whole.code.extend(part.code)
     whole.inputs.extend(part.inputs)

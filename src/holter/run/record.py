@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from holter.names import told_name
 from holter.run.code import Code
 from holter.run.series import Series
 from holter.run.told import Event, Gap, Input
-from holter.run.values import Value, form
+from holter.run.values import Authority, Value, form
 
 SCHEMA = "holter.run/1"
 
@@ -61,7 +62,9 @@ class Run:
         _insert(self.config.setdefault(name, []), value)
 
     def add_fact(self, name: str, value: Value) -> None:
-        """Add a measured or observed value likewise."""
+        """Add a measured or observed value likewise, under its plain name where a person named it."""
+        if value.authority is Authority.FACT:
+            name = told_name(name)
         _insert(self.facts.setdefault(name, []), value)
 
     def events_of(self, *kinds: str) -> list[Event]:
