@@ -177,3 +177,25 @@ def test_the_line_of_a_cell_is_kept(tmp_path):
 def test_names_of_tables_of_runs():
     assert all(map(is_of_runs, ("runs.csv", "lr_sweep.yaml", "what I tried", "ablations")))
     assert not any(map(is_of_runs, ("run.csv", "results.csv", "training_log.csv", "trunks")))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("sweep.yaml", "datasets:\n- {path: a.json, type: alpaca}\n- {path: b.json, type: sharegpt}\n"),
+        ("experiments.yaml", "a: {datasets: [{path: a.json, type: x}, {path: b.json, type: y}]}\nb: {lr: 1}\n"),
+        ("a.csv", "name,age,score\nAnn,12,0.4\nBob,13,0.6\n"),
+        ("a.csv", "id,question,answer,score\n1,what,cat,0.9\n2,who,dog,0.1\n"),
+        ("a.csv", "class,precision,recall,f1\ncat,0.91,0.88,0.89\ndog,0.87,0.92,0.9\n"),
+        ("a.json", '[{"prompt": "hi", "model": "a", "score": 0.3}, {"prompt": "ho", "model": "b", "score": 0.7}]'),
+        ("a.jsonl", '{"loss": 2.3, "lr": 1e-4, "tokens": 40}\n{"loss": 2.2, "lr": 9e-5, "tokens": 80}\n'),
+        ("merge.yaml", "models:\n- {model: a/b, weight: 0.5}\n- {model: c/d, weight: 0.3}\n"),
+    ],
+)
+def test_lists_of_other_things_are_no_runs(tmp_path, name, text):
+    assert rows_of(tmp_path, name, text) == []
+
+
+def test_counted_runs_need_no_word_of_their_end_in_a_file_of_runs(tmp_path):
+    text = "exp0: {gpus: 1, updates_per_step: 1}\nexp1: {gpus: 2, updates_per_step: 2}\n"
+    assert [row["world_size"] for row in rows_of(tmp_path, "experiments.yaml", text)] == ["1", "2"]

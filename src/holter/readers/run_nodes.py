@@ -6,7 +6,16 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from holter.names import config_name, series_name
-from holter.readers.side_by_side import MOST_RUNS, Cells, add_rows, compares, is_of_runs, is_outcome, with_names
+from holter.readers.side_by_side import (
+    MOST_RUNS,
+    Cells,
+    add_rows,
+    compares,
+    is_of_runs,
+    is_outcome,
+    only_count,
+    with_names,
+)
 from holter.readers.titles import untitled
 from holter.readers.tree import Budget, Entry, Node, flatten
 from holter.run import Gap, Run, Source
@@ -49,24 +58,23 @@ def without_runs(run: Run, document: Node, place: Source, *, several: bool = Fal
     """
     document = untitled(document, several=several)
     called, budget = is_of_runs(place.file), Budget()
-    if document.items is None:
-        return _rest(run, document, place, called, DEEPEST, budget)
-    table = _table(document, budget)
-    if not _compares(table, document, called):
-        return document
-    add_rows(run, table, place)
-    return Node(line=document.line, pairs=())
+    table = _table(document, budget) if called or document.items is not None else []
+    if table and _compares(table, document, called=called, strict=not called):
+        add_rows(run, table, place)
+        return Node(line=document.line, pairs=())
+    return document if document.items is not None else _rest(run, document, place, called, DEEPEST, budget)
 
 
-def _rest(run: Run, node: Node, place: Source, called: bool, depth: int, budget: Budget) -> Node:
+def _rest(run: Run, node: Node, place: Source, among: bool, depth: int, budget: Budget) -> Node:
+    """What is left of a mapping; ``among``: the file or a heading above is called one of runs."""
     kept: list[tuple[str, Node]] = []
     for key, child in node.pairs or ():
-        of_runs = is_of_runs(key)
-        table = _table(child, budget) if child.items or of_runs else []
-        if table and _compares(table, child, called or of_runs):
+        called = is_of_runs(key)
+        table = _table(child, budget) if child.items or called else []
+        if table and _compares(table, child, called=called, strict=not (called or among)):
             add_rows(run, table, place)
         elif child.pairs and depth > 1:
-            rest = _rest(run, child, place, called or of_runs, depth - 1, budget)
+            rest = _rest(run, child, place, called or among, depth - 1, budget)
             kept += [(key, rest)] if rest.pairs else []
         else:
             kept.append((key, child))
@@ -76,11 +84,12 @@ def _rest(run: Run, node: Node, place: Source, called: bool, depth: int, budget:
     return node if same else Node(line=node.line, raw=node.raw, pairs=tuple(kept))
 
 
-def _compares(table: Rows, node: Node, called: bool) -> bool:
-    """Named mappings are runs only where they say what came of them: a search space has names as well."""
+def _compares(table: Rows, node: Node, *, called: bool, strict: bool) -> bool:
+    """Named mappings are runs only where they say what came of them, or are counted: a search space has names too."""
     if node.pairs is not None:
-        return called and compares(table)
-    return compares(table, called=called, strict=not called)
+        alike = set.intersection(*({entry.key for entry in row} for row in table))
+        return called and (compares(table) or (bool(alike) and only_count([key for key, _ in node.pairs])))
+    return compares(table, called=called, strict=strict)
 
 
 def _table(node: Node, budget: Budget) -> Rows:

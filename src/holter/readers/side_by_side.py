@@ -43,7 +43,10 @@ verdict converged converges diverged diverges learns trains works collapsed nan 
 SAID = frozenset(_SAID_WORDS.split())
 """Columns that say in words how a run went."""
 
-_LABEL_WORDS = "wall_time timestamp _timestamp _runtime text label sentence prediction"
+_LABEL_WORDS = """
+wall_time timestamp _timestamp _runtime text label sentence prediction question answer prompt response completion
+instruction premise hypothesis sentence1 sentence2
+"""
 LABELS = frozenset(_LABEL_WORDS.split())
 """Columns of a log, or of a data set, and not of a table of runs."""
 
@@ -159,7 +162,8 @@ def has_words(table: Sequence[Cells]) -> bool:
     given = {key for key in keys if not _is_place(key) and not _is_outcome(key, table)}
     if any(map(_is_place, keys)) or len(table) > FEW or not _PARTS.isdisjoint(map(normal, keys)):
         return False
-    return any(isinstance(entry.value, str) for row in table for entry in row if entry.key in given)
+    told = {key for key in given if normal(key) not in _ANY}
+    return any(isinstance(entry.value, str) for row in table for entry in row if entry.key in told)
 
 
 def _in_words(table: Sequence[Cells], key: str) -> bool:
@@ -312,10 +316,9 @@ def with_names(rows: Sequence[tuple[str, int, Cells]]) -> list[Cells]:
     Names that only number the rows of a table in which more is told apart say no more than a list does.
     """
     table = [cells for _, _, cells in rows]
-    numbers = [_COUNTED.fullmatch(name.strip()) for name, _, _ in rows]
-    places = [_number_in(match[1]) for match in numbers if match is not None]
-    counted = len(places) == len(rows) > 1 and all(late == early + 1 for early, late in pairwise(places))
-    if counted and any(not _is_outcome(entry.key, table) for row in table for entry in row):
+    if only_count([name for name, _, _ in rows]) and any(
+        not _is_outcome(entry.key, table) for row in table for entry in row
+    ):
         return table
     return [
         cells
@@ -326,6 +329,13 @@ def with_names(rows: Sequence[tuple[str, int, Cells]]) -> list[Cells]:
 
 
 _COUNTED = regex(r"(?:run|exp|experiment|trial|attempt|case|row|config|setup|variant)?[ _#-]*(\d{1,3}|[a-z])", re.I)
+
+
+def only_count(names: Sequence[str]) -> bool:
+    """Whether names are ``run 1``, ``run 2`` and so on, or letters."""
+    numbers = [_COUNTED.fullmatch(name.strip()) for name in names]
+    places = [_number_in(match[1]) for match in numbers if match is not None]
+    return len(places) == len(names) > 1 and all(late == early + 1 for early, late in pairwise(places))
 
 
 def _number_in(text: str) -> int:
