@@ -57,3 +57,39 @@ def test_lines_that_say_what_was_set_and_what_came(tmp_path):
 def test_settings_single_lines_and_proposals_are_no_runs(tmp_path, text):
     (tmp_path / "log.txt").write_text("{'loss': 2.0, 'epoch': 1.0}\n")
     assert rows_of(tmp_path, "issue.md", text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- lr: 1e-5, fp16: true, loss: nan\n- lr: 1e-6, fp16: true, loss: 1.2\n",
+        "1. lr=1e-5; fp16=true; loss=nan\n2. lr=1e-6; fp16=true; loss=1.2\n",
+        "* **A**: lr=1e-5, fp16=true, loss=nan\n* **B**: lr=1e-6, fp16=true, loss=1.2\n",
+    ],
+)
+def test_items_of_pairs_are_runs(tmp_path, text):
+    rows = rows_of(tmp_path, "issue.md", f"Both runs use the same data:\n\n{text}\nAny idea?\n")
+    assert [(row["learning_rate"], row["fp16"], str(row["loss"])) for row in rows] == [
+        (1e-5, True, "nan"),
+        (1e-6, True, "1.2"),
+    ]
+    assert [row.get("run", "A") for row in rows] in (["A", "A"], ["A", "B"])
+
+
+def test_what_comes_behind_an_arrow_is_the_result(tmp_path):
+    text = "What I tried:\n\n- lr=1e-5, warmup=100 -> nan, at once\n- lr=1e-6, warmup=100 -> trains\n"
+    assert [row["result"] for row in rows_of(tmp_path, "issue.md", text)] == ["nan, at once", "trains"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What I ran:\n\n- lr: 1e-5, decay: 0.1\n- epochs: 3, batch: 8\n",
+        "- epoch: 1, loss: 2.1, lr: 1e-4\n- epoch: 2, loss: 1.9, lr: 1e-4\n",
+        "- GPU: A100, 80 GB\n- OS: Ubuntu, 22.04\n",
+        "- lr: 1e-5, fp16: true, loss: nan\n",
+    ],
+)
+def test_other_items_are_no_runs(tmp_path, text):
+    (tmp_path / "log.txt").write_text("{'loss': 2.0, 'epoch': 1.0}\n")
+    assert rows_of(tmp_path, "issue.md", text) == []

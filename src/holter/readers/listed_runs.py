@@ -1,7 +1,7 @@
-"""Runs that a report lists line by line: what was set, a colon or an arrow, and what came of it.
+"""Runs that a report lists line by line: what was set, a colon or an arrow, and what came of it; or pairs throughout.
 
-- lr 1e-5: val acc 0.89          seed 42 -> mcc 0.61
-- lr 1e-4: val acc 0.33          seed 43 -> mcc 0.0
+- lr 1e-5: val acc 0.89          seed 42 -> mcc 0.61          - lr: 1e-5, val acc: 0.89
+- lr 1e-4: val acc 0.33          seed 43 -> mcc 0.0           - lr: 1e-4, val acc: 0.33
 """
 
 from __future__ import annotations
@@ -46,3 +46,60 @@ def add_listed(run: Run, lines: Sequence[Block], place: Source) -> None:
             found.append(row)
     if len(found) >= FEWEST:
         run.variants.extend(found)
+
+
+_ITEM = regex(r"^\s*(?:[-*+\u2022]|\(?\d{1,2}[.)])\s+(?P<text>\S.*)$")
+_BETWEEN = regex(r"\s*[,;|]\s+")
+_ARROW = regex(r"\s*(?:->|=>|\u2192)\s*")
+_PAIR = regex(r"(?P<key>[A-Za-z_][\w./@ \-]{0,40}?)\s*(?:[:=]\s*)(?P<value>\S.*)")
+RESULT = "result"
+
+
+def listed_table(lines: Sequence[str], first: int, *, called: bool) -> tuple[list[list[str]], int] | None:
+    """A list of runs, a line each, as the rows of a table, the header first, and where it ends; None for other lists.
+
+    Args:
+        lines: of the document.
+        first: index of the first line of the list.
+        called: the lead-in or the heading says that these are runs.
+    """
+    from holter.readers.side_by_side import compares, texts
+
+    found: list[dict[str, str]] = []
+    end = first
+    for end in range(first, len(lines) + 1):
+        row = _pairs(lines[end]) if end < len(lines) else {}
+        if not row:
+            break
+        found.append(row)
+    header = list(dict.fromkeys(key for row in found for key in row))
+    rows = [[row.get(key, "") for key in header] for row in found]
+    if len(found) < FEWEST or len(header) < 2:
+        return None
+    table = texts(header, list(enumerate(rows, start=first)))
+    alike = any(all(key in row for row in found) for key in header)
+    return ([header, *rows], end) if compares(table, called=called and alike) else None
+
+
+def _pairs(line: str) -> dict[str, str]:
+    """The pairs of an item, what comes behind an arrow as its result; empty for any other line."""
+    match = _ITEM.match(line)
+    if match is None or not any(sign in line for sign in ",;|>\u2192"):
+        return {}
+    text, *came = _ARROW.split(plain_text(match["text"]))
+    row: dict[str, str] = {}
+    key = ""
+    for piece in _BETWEEN.split(text):
+        pair = _PAIR.fullmatch(piece)
+        if pair is not None and (inner := _PAIR.fullmatch(pair["value"])) is not None and not row:
+            row["run"], pair = pair["key"], inner
+        if pair is not None:
+            key = pair["key"].strip()
+            row.setdefault(key, pair["value"].strip())
+        elif key:
+            row[key] += f", {piece}"
+        else:
+            return {}
+    if came and row:
+        row[RESULT] = " -> ".join(came)
+    return row if len(row) > 1 else {}

@@ -11,6 +11,7 @@ from holter.patterns import regex
 _FENCE = regex(r"^\s*(?:>\s*)?(`{3,}|~{3,})\s*\{?\.?([\w+\-]*)")
 _HEADING = regex(r"^\s{0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
 _HTML_TABLE = regex(r"<table\b", re.I)
+_ITEM = regex(r"^\s*(?:[-*+\u2022]|\(?\d{1,2}[.)])\s+[^:=]{1,60}[:=]")
 _TABLE_RULE = regex(r"^\s*\|?\s*:?-{2,}:?\s*(\|\s*:?-{2,}:?\s*)*\|?\s*$")
 LEAD_DISTANCE = 2  # lines between a lead-in such as "**Before**:" and the block it announces
 
@@ -67,7 +68,7 @@ def blocks(text: str) -> Iterator[Block]:
                 end += 1
             yield _block("table", lines[at:end], at + 1, above, near)
             at = end
-        elif _HTML_TABLE.search(line) and (found := _html_table(lines, at, above, near)):
+        elif found := _other_table(lines, at, above, near):
             block, at = found
             yield block
         else:
@@ -76,6 +77,30 @@ def blocks(text: str) -> Iterator[Block]:
                 if _announces(line):
                     lead, lead_at = plain_text(line), at
             at += 1
+
+
+def _other_table(lines: list[str], at: int, above: list[str], near: str) -> tuple[Block, int] | None:
+    """A table that is not written in Markdown, and where it ends: one in HTML, or a list of runs."""
+    if _HTML_TABLE.search(lines[at]):
+        return _html_table(lines, at, above, near)
+    if _ITEM.match(lines[at]) is None:
+        return None
+    from holter.readers.listed_runs import listed_table
+    from holter.readers.side_by_side import is_of_runs
+
+    found = listed_table(lines, at, called=any(map(is_of_runs, (near, *above[-1:]))))
+    if found is None:
+        return None
+    rows, end = found
+    return _as_table(rows, [at + 1, *range(at + 1, end + 1)], above, near), end
+
+
+def _as_table(rows: list[list[str]], numbers: list[int], above: list[str], near: str) -> Block:
+    """Rows as a block like any other table; ``numbers`` are the lines of the header and of the rows."""
+    texts = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    block = _block("table", [texts[0], "|---|", *texts[1:]], numbers[0], above, near)
+    block.numbers = [numbers[0], *numbers]
+    return block
 
 
 def _html_table(lines: list[str], first: int, above: list[str], near: str) -> tuple[Block, int] | None:
@@ -87,10 +112,7 @@ def _html_table(lines: list[str], first: int, above: list[str], near: str) -> tu
     rows = found[0] if len(found) == 1 else []
     if len(rows) < 2 or len({len(row) for _, row in rows}) > 1 or len(rows[0][1]) < 2:
         return None
-    texts = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for _, row in rows]
-    block = _block("table", [texts[0], "|---|", *texts[1:]], first + rows[0][0], above, near)
-    block.numbers = [first + line for line, _ in (rows[0], *rows)]
-    return block, end
+    return _as_table([row for _, row in rows], [first + line for line, _ in rows], above, near), end
 
 
 def _block(kind: str, lines: list[str], first: int, headings: list[str], lead: str, language: str = "") -> Block:
