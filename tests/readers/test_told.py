@@ -5,11 +5,14 @@ import math
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from holter.cli import group
 from holter.readers import read
 from holter.readers.accounts import Voice, voice_of
 from holter.readers.fenced import is_log_line, kind_of
+from holter.readers.markdown_text import read_markdown
 from holter.readers.roles import Role, told_role
 from holter.run import Authority
 
@@ -84,6 +87,23 @@ def test_several_values_of_one_line_with_their_places(tmp_path):
     text = "Run 3:\n\n* eval loss = 0.45 after epoch 1, 0.61 after epoch 2\n"
     found = run_of(tmp_path, text, "notes.md").series["eval_loss"]
     assert (list(found.epochs), list(found.values)) == ([1.0, 2.0], [0.45, 0.61])
+
+
+SIGNS = "a :=-*#`>|[(<!.\n1\te\u2192_"
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(alphabet=SIGNS, max_size=300))
+def test_any_note_is_taken(text):
+    run = read_markdown("- seed: 3\n\n" + text, "notes.txt", voice=Voice.TOLD)
+    assert run.get("seed") == 3
+
+
+@pytest.mark.parametrize("sign", ["1", "#\n", "| ", " ", "a ", "a: ", "(", "- a\n", "1 ", "e=1 ", "\t", "`"])
+def test_many_of_one_sign_are_taken(sign):
+    text = "I ran it.\n" + sign * 900 + "x\n\n- loss: nan\n"
+    assert voice_of("notes.md", text) in Voice
+    assert math.isnan(read_markdown(text, "notes.md", voice=Voice.TOLD).series["loss"][0]) or sign == "`"
 
 
 class TestWhatWasNotSeen:

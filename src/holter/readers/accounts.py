@@ -26,7 +26,7 @@ _NAME_OF_EITHER = regex(r"(?:^|[\W_])(?:read_?me|about|info)(?:[\W_]|$)")
 """A page as a rule, and now and then what somebody tells of the run beside it."""
 
 _HEADING_OF_ACCOUNT = regex(
-    r"^#{1,6}\W*(?:describe the (?:bug|issue|problem)|(?:actual|current|observed) (?:behaviou?r|results?|output)"
+    r"^#{1,6}[^\w\n]*(?:describe the (?:bug|issue|problem)|(?:actual|current|observed) (?:behaviou?r|results?|output)"
     r"|what (?:i|we) (?:see|saw|get|got|observed?|did|tried|ran|expected)|what (?:actually )?happen(?:s|ed)"
     r"|(?:steps )?to reproduce|reproduction|bug (?:description|report)|issue description|problem description"
     r"|system info|who can help|my (?:setup|environment|code|run|problem))\b[^\n]{0,20}$",
@@ -35,8 +35,8 @@ _HEADING_OF_ACCOUNT = regex(
 """Headings that only whoever reports something writes."""
 
 _HEADING_OF_EITHER = regex(
-    r"^#{1,6}\W*(?:bugs?|issues?|problems?|symptoms?|observations?|expected (?:behaviou?r|results?|output)"
-    r"|environment)\W*$",
+    r"^#{1,6}[^\w\n]*(?:bugs?|issues?|problems?|symptoms?|observations?|expected (?:behaviou?r|results?|output)"
+    r"|environment)[^\w\n]*$",
     re.I | re.M,
 )
 _TOLD = regex(
@@ -52,28 +52,28 @@ _FRONT = regex(
 
 _MARK_OF_PAGE = regex(
     r"\bfine-tuned version of \[|!\[[^\]]*\]\(https?://[^)]*(?:badge|shields|actions/workflows)"
-    r"|^#{1,6}\W*(?:table of contents|quick[- ]?start|getting started|usage"
+    r"|^#{1,6}[^\w\n]*(?:table of contents|quick[- ]?start|getting started|usage"
     r"|how (?:to (?:use|run|train|install|cite|get)\b.*|(?:it|this) works)"
     r"|install(?:ation|ing)?|licen[sc]e|citation|citing|contributing|acknowledge?ments?|(?:key )?features|requirements"
     r"|prerequisites|intended uses?.*|limitations.*|bias(?:es)?(?:, risks)?.*|model (?:description|details|card|summary"
     r"|architecture)|training (?:procedure|data|hyperparameters|details)|uses|direct use|out-of-scope use|overview"
     r"|introduction|troubleshooting|faq|frequently asked questions|known issues|common (?:problems|errors|issues"
-    r"|pitfalls)|tips|supported (?:models|tasks)|examples?|project structure|documentation|unreleased|change ?log"
-    r"|release notes|what's (?:new|changed)|\[?v?\d+\.\d+(?:\.\d+)?\]?\s*(?:[-(].*)?)\W*$",
+    r"|pitfalls)|tips|supported (?:models|tasks)|examples|project structure|documentation|unreleased|change ?log"
+    r"|release notes|what's (?:new|changed)|\[?v?\d+\.\d+(?:\.\d+)?\]?\s*(?:[-(].*)?)[^\w\n]*$",
     re.I | re.M,
 )
 _MARK_OF_ANALYSIS = regex(
-    r"^#{1,6}\W*(?:\d+\W+)*(?:root causes?|post-?mortem|key changes|fixes (?:implemented|applied)|hypothes[ie]s"
-    r"|recommend\w+|conclusions?|근본|해결|가설|결론|수정|원인)"
+    r"^#{1,6}[^\w\n]*(?:\d+[^\w\n]+)*(?:root causes?|post-?mortem|key changes|fixes (?:implemented|applied)"
+    r"|hypothes[ie]s|recommend\w+|conclusions?|근본|해결|가설|결론|수정|원인)"
     r"|\broot cause identified\b|체[크\ufffd]+리스트|최[적\ufffd]+화 검",
     re.I | re.M,
 )
-_CAUSE = regex(r"^#{1,6}\W*(?:likely |possible |common )?causes?\b", re.I | re.M)
-_CURE = regex(r"^#{1,6}\W*(?:fix(?:es)?|solutions?|remed(?:y|ies)|how to fix)\b", re.I | re.M)
+_CAUSE = regex(r"^#{1,6}[^\w\n]*(?:likely |possible |common )?causes?\b", re.I | re.M)
+_CURE = regex(r"^#{1,6}[^\w\n]*(?:fix(?:es)?|solutions?|remed(?:y|ies)|how to fix)\b", re.I | re.M)
 """A page of a handbook: what it is about has causes and cures."""
 
 
-_FENCED = regex(r"^\s*(`{3,}|~{3,}).*?(?:^\s*\1|\Z)", re.M | re.S)
+_FENCED = regex(r"^[ \t]*(`{3,}|~{3,}).*?(?:^[ \t]*\1|\Z)", re.M | re.S)
 MOST_WORDS = 60
 """Words around what is fenced, up to which a document does nothing but show it."""
 

@@ -72,7 +72,7 @@ _SENTENCE = regex(
 """Words that a person needs to say something of a number, and a program does not."""
 
 LONGEST = 400
-"""Characters of a line of metrics; a longer one is a paragraph."""
+"""Characters of a line of metrics or of code; a longer one is a paragraph."""
 
 _COMMAND = regex(
     r"^\s*(?:[$!%#]\s|[!%]|(?:\w+=\S+\s+)*"
@@ -176,7 +176,7 @@ def is_code(text: str, *, marked: bool = True) -> bool:
         text: of a block.
         marked: it is called Python, so one statement is enough; else most lines have to be.
     """
-    lines = [line for line in text.split("\n") if line.strip()]
+    lines = [line for line in text.split("\n") if line.strip() and len(line) <= LONGEST]
     statements = [line for line in lines if _STATEMENT.match(line)]
     if marked and statements:
         return True

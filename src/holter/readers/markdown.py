@@ -18,6 +18,9 @@ _SUFFIXES = (".md", ".markdown", ".mdx", ".rmd", ".qmd")
 _OF_TEXT = (".txt", ".text", "")
 """Suffixes of plain text, which is read like Markdown where it is called a note or a page."""
 
+MAX_NOTE_BYTES = 1 << 20
+"""Nobody writes more into a note; a larger file is a log, whatever it is called."""
+
 
 def sniff(sample: Sample) -> Match | None:
     """A file with a Markdown suffix, or plain text with a name of notes or pages."""
@@ -25,7 +28,11 @@ def sniff(sample: Sample) -> Match | None:
         return None
     if sample.suffix in _SUFFIXES:
         return Match(score=CERTAIN, why="a Markdown file")
-    if sample.suffix in _OF_TEXT and (is_name_of_account(sample.name) or is_name_of_page(sample.name)):
+    if (
+        sample.suffix in _OF_TEXT
+        and sample.size <= MAX_NOTE_BYTES
+        and (is_name_of_account(sample.name) or is_name_of_page(sample.name))
+    ):
         return Match(score=LIKELY, why="text named like a note")
     return None
 

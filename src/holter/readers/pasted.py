@@ -8,11 +8,11 @@ from dataclasses import replace
 from textwrap import dedent
 
 from holter.patterns import regex
-from holter.readers.fenced import is_log_line, kind_of
+from holter.readers.fenced import LONGEST, is_log_line, kind_of
 from holter.readers.markdown_blocks import Block
 
 PASTED = "pasted"
-"""The kind of a block without a fence; its lines keep their indentation, of which pieces further down have more."""
+"""The kind of a block without a fence. Its language is what it looks like; its lines keep their indentation."""
 
 BULLET = regex(r"^\s*(?:[-*+\u2022]|\(?\d+[.)])\s+(?=\S)")
 _INDENTED = regex(r"^(?: {4}|\t)")
@@ -34,7 +34,7 @@ PLACED = regex(rf"{_VALUE_AT}(?:(?:,| and|, and|;) {_VALUE_AT})*\.?", re.I)
 _ROW = regex(
     r"^[^=:|\t]{0,40}[=:]\s?-?(?:\d|nan\b|inf\b).{0,80}?[\s,;|(][A-Za-z_][\w/.()\-]*\s?[=:]\s?-?(?:\d|nan\b|inf\b)"
     r"|^[^\t]*\t[^\t]*\t|^.*?\|.*?(?:\s\|\s|\|\s*$)"
-    r"|^[\s\[({]*-?\d[\d.e+\-]*[\s,;\])]+(?:-?\d[\d.e+\-]*|nan|inf|[\s,;\[\](){}])*$",
+    r"|^(?=[^,;\s]*[,;\s]+[\[({\s]*(?:-?\d|nan|inf))[\s\[({]*-?\d(?:[\d.e+\-\s,;\[\](){}]|nan|inf)*$",
     re.I,
 )
 """Several pairs of a name and a number, cells of a table, or numbers alone: no line that a person writes."""
@@ -51,7 +51,7 @@ def set_apart(found: Iterable[Block], text: str) -> Iterator[Block]:
     lines = text.split("\n")
     for block in _apart(found):
         if waiting is not None and (between := _between(waiting, block, lines)) is not None:
-            waiting = replace(waiting, lines=[*waiting.lines, *between, *block.lines])
+            waiting.lines.extend((*between, *block.lines))
             continue
         if waiting is not None:
             yield _with_comments(waiting, lines)
@@ -62,14 +62,10 @@ def set_apart(found: Iterable[Block], text: str) -> Iterator[Block]:
         yield _with_comments(waiting, lines)
 
 
-def _kind(block: Block) -> str:
-    return kind_of(dedent("\n".join(block.lines)), "")
-
-
 def _between(above: Block, below: Block, lines: Sequence[str]) -> Sequence[str] | None:
     """The lines between two pieces of the same thing, blank ones and comments; None where they are none."""
     between = lines[above.first - 1 + len(above.lines) : below.first - 1]
-    if below.kind != PASTED or _kind(above) != _kind(below):
+    if below.kind != PASTED or above.language != below.language:
         return None
     return between if all(not line.strip() or line.lstrip().startswith("#") for line in between) else None
 
@@ -77,7 +73,7 @@ def _between(above: Block, below: Block, lines: Sequence[str]) -> Sequence[str] 
 def _with_comments(block: Block, lines: Sequence[str]) -> Block:
     """Code with the comments right above and below it, which Markdown takes for headings."""
     start, end = block.first - 1, block.first - 1 + len(block.lines)
-    if _kind(block) != "python":
+    if block.language != "python":
         return block
     while start and lines[start - 1].lstrip().startswith("#"):
         start -= 1
@@ -142,6 +138,8 @@ def _end_of_output(lines: Sequence[str], start: int) -> int:
 
 
 def _is_printed(line: str) -> bool:
+    if len(line) > LONGEST:
+        return False
     bare = BULLET.sub("", line)
     if _ONE_PAIR.match(line) is not None or PLACED.fullmatch(re.split(r"[:=]", bare)[-1].strip()) is not None:
         return False
@@ -149,4 +147,4 @@ def _is_printed(line: str) -> bool:
 
 
 def _code(paragraph: Sequence[Block], lines: Sequence[str]) -> Block:
-    return replace(paragraph[0], kind=PASTED, lines=list(lines))
+    return replace(paragraph[0], kind=PASTED, lines=list(lines), language=kind_of(dedent("\n".join(lines)), ""))

@@ -26,6 +26,12 @@ from holter.values import number
 SAID = "observed"
 """The fact that holds the sentences, as people call the entry of a file of facts."""
 
+MOST_TOLD = 1_000
+"""Values and sentences of one document; a longer one is a thread of many runs."""
+
+LONGEST = 2_000
+"""Characters of a line: a paragraph has fewer."""
+
 MOST_WORDS = 9
 """Words of a name in front of a colon; more are a sentence that leads in what follows."""
 
@@ -142,7 +148,7 @@ class Told:
     def take(self, block: Block) -> None:
         """Take one line of text of the run in question."""
         line = block.lines[0]
-        if _NO_TEXT.match(line):
+        if _NO_TEXT.match(line) or len(line) > LONGEST or len(self._said) + len(self._values) >= MOST_TOLD:
             return
         bullet, indent = BULLET.match(line), len(line) - len(line.lstrip())
         text = _LINK.sub(r"\1", line[bullet.end() :] if bullet else line.strip()).strip()
