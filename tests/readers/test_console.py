@@ -68,7 +68,7 @@ DIALECTS = {
     "pairs": ("INFO:root:epoch=3 loss=1,234.5 val_loss=1.75", {"loss": [1234.5], "eval_loss": [1.75]}),
     "percent": ("Epoch 3 | train_loss: 0.5 | val_acc: 87.5%", {"eval_accuracy": [0.875]}),
     "notebook table": ("Step\tTraining Loss\tValidation Loss\n500\t2.5\tNo log\n1000\t1.5\tnan", {"loss": [2.5, 1.5], "eval_loss": [math.nan]}),
-    "plain header": ("Epoch Training Loss Validation Loss Accuracy\n1 No log 0.75 0.5\n2 0.5 0.25 0.75", {"loss": [0.5], "eval_loss": [0.75, 0.25], "accuracy": [0.5, 0.75]}),
+    "plain header": ("Epoch Training Loss Validation Loss Accuracy\n1 No log 0.75 0.5\n2 0.5 0.25 0.75", {"loss": [0.5], "eval_loss": [0.75, 0.25], "eval_accuracy": [0.5, 0.75]}),
     "markdown table": ("| Step | Loss | Grad Norm |\n|-----:|------|-----------|\n| 1 | 77.5 | ~200.5 |\n| 10 | **69.5** | 196 |", {"loss": [77.5, 69.5], "grad_norm": [200.5, 196.0]}),
     "starred header": ("****train_loss,train_acc,valid_loss****\n5.5 2.5 4.5", {"train_loss": [5.5], "accuracy": [2.5], "eval_loss": [4.5]}),
     "json line": ('{"loss": 1.25, "lr": 1e-05, "step": 5}', {"loss": [1.25], "learning_rate": [1e-5]}),

@@ -8,7 +8,8 @@ from typing import Any
 
 from holter.names import config_name, normal, series_name
 from holter.patterns import regex
-from holter.readers.console import bars, columns, dicts, lists, pairs, settings, tables
+from holter.quantity import TRAIN
+from holter.readers.console import bars, columns, dicts, lists, pairs, phases, settings, tables
 from holter.readers.console.events import Events, says_something_else
 from holter.readers.console.lines import Line, clean, decode
 from holter.readers.console.place import Place
@@ -23,13 +24,6 @@ from holter.run import EVENT_MESSAGE, NAN, Authority, Event, Run, Source, Value
 _NUMBER = regex(r"\d|nan|inf", re.IGNORECASE)
 _BLOCK = regex(r"^\*{3,}\s*(?P<what>\w+) (?:metrics|results?)\b[^*]*\*{3,}$", re.IGNORECASE)
 _BULLET = regex(r"^\s*(?:\|\s*>|-{1,2}>|\*|-)\s+")
-_HELD_OUT = regex(
-    r"(?:^|[\s\[(|>*=-])(?:valid(?:ation)?|val|eval(?:uation)?|test(?:ing)?|dev)\s*"
-    r"(?:[:\])|](?!\s*[\d.])|: \[|\son '|\s(?:epoch|set|results?|step)\b|\s-\s)",
-    re.IGNORECASE,
-)
-"""Before the first metric of a line: it is of held-out rows, as ``| valid | epoch 001 | loss 4.1`` of fairseq."""
-
 _PREFIX_OF_BLOCK = {"eval": "eval_", "predict": "eval_", "test": "eval_"}
 MAX_WRAPPED = 40  # lines a printed dict may be wrapped over
 
@@ -51,6 +45,8 @@ class Log:
         self._metric_before = False
         self._wrapped: list[Line] = []
         self._waiting = Waiting(self._place)
+        self._announced = pairs.Announced()
+        self._held_out: tuple[Line, Row] | None = None
         self._last_bar_row: tuple[Any, ...] = ()
 
     def take_block(self, first: int, block: bytes) -> None:
@@ -110,7 +106,9 @@ class Log:
         """What was read."""
         self._unwrap()
         self._waiting.settle()
+        self._pass_over()
         self._rows.fill(self._run)
+        _settle_tests(self._run)
         self._last_bar()
         self._run.events.extend(self._events.finish(self._place.now))
         self._run.events.sort(key=lambda event: event.source.line or 0)
@@ -182,6 +180,7 @@ class Log:
     def _heading(self, body: str) -> None:
         block = _BLOCK.match(body.strip())
         self._block = block["what"].lower() if block else ""
+        self._announced.see(body)
         self._table.feed(body)
 
     def _pairs(self, line: Line, body: str, *, beside_bar: bool = False) -> bool:
@@ -189,14 +188,15 @@ class Log:
             return False
         bullet = _BULLET.match(body)
         anchored = bool(self._block) or (bullet is not None and "|" in bullet[0]) or beside_bar
-        row = pairs.parse(body[bullet.end() :] if bullet else body, anchored=anchored)
+        start = bullet.end() if bullet and "*" not in bullet[0] else 0
+        row = self._announced.parse(body[start:], anchored=anchored, near=self._metric_before)
         if row is None:
-            self._place.see_heading(body, pairs.position(body)[0])
+            if self._place.see_heading(body, pairs.position(body)[0]):
+                self._announced.rows = ""
             return False
         if not beside_bar and self._is_setting(row):
             return False
         self._name_by_block(row)
-        _name_held_out(row, body)
         if math.isnan(row.step) and math.isnan(row.epoch) and row.within is None:
             row.step = self._place.step
         self._add(line, row)
@@ -216,7 +216,13 @@ class Log:
             return False
         return all(config_name(key) is not None and series_name(key) != "loss" for key in row.fields)
 
+    def _pass_over(self) -> None:
+        if self._held_out is not None:
+            (line, row), self._held_out = self._held_out, None
+            self._add(line, row)
+
     def _add(self, line: Line, row: Row) -> None:
+        self._pass_over()
         self._place.settle(row)
         for name, value in row.settings.items():
             self._setting(line.number, name, value, str(value))
@@ -248,22 +254,31 @@ class Log:
     def _bar(self, line: Line, bar: bars.Bar) -> str:
         """Note how far the run is; returns the rest of the line."""
         body = line.body
-        row = pairs.parse(bar.postfix) if bar.postfix else None
+        rows = phases.between(bar.title)
+        row = pairs.parse(bar.postfix, rows=rows) if bar.postfix else None
         cells = self._table.feed(bar.title) if self._table.opened and bar.done == bar.total else None
         if cells is not None:
             self._add(line, cells)
+        elif row is not None and rows not in ("", TRAIN):
+            self._held_out_bar(line, row)
         elif row is not None:
             self._bar_row(line, bar, row)
         elif self._place.see_bar(line.number, bar):
             self._waiting.settle()
         return (body[: bar.start] + " " + body[bar.end :]).strip()
 
+    def _held_out_bar(self, line: Line, row: Row) -> None:
+        """A bar over held-out rows shows a mean so far: the last one of a pass is that of all rows."""
+        row.step, row.within = self._place.step, None
+        self._place.settle(row)
+        self._held_out = (line, row)
+
     def _bar_row(self, line: Line, bar: bars.Bar, row: Row) -> None:
         if bar.epoch is not None and math.isnan(row.epoch):
             row.epoch = bar.epoch
         if math.isnan(row.step):
             row.within = (bar.done, bar.total)
-        state = (bar.done, bar.epoch, tuple(row.fields.items()))
+        state = (bar.done, bar.epoch, self._place.epoch, tuple(row.fields.items()))
         if state != self._last_bar_row:
             self._last_bar_row = state
             self._add(line, row)
@@ -292,16 +307,13 @@ class Log:
         self._run.add_setting(name, Value(value=value, source=source, raw=raw, authority=Authority.RECORDED))
 
 
-def _name_held_out(row: Row, body: str) -> None:
-    marker = _HELD_OUT.search(body)
-    if marker is None or "train" in body.lower() or not all(key in body[marker.end() :] for key in row.fields):
-        return
-    row.fields = {_held_out(key): value for key, value in row.fields.items()}
-
-
-def _held_out(key: str) -> str:
-    name = series_name(key) or ""
-    return f"eval_{key}" if series_name(f"eval_{key}") is not None and not name.startswith("eval_") else key
+def _settle_tests(run: Run) -> None:
+    """Test rows are the evaluation where nothing else was held out; beside validation they stay on their own."""
+    for name in [name for name in run.series if name.startswith(phases.TEST_PREFIX)]:
+        series = run.series.pop(name)
+        bare = name.removeprefix(phases.TEST_PREFIX)
+        series.name = f"eval_{bare}" if f"eval_{bare}" not in run.series else f"test_{bare}"
+        run.series[series.name] = series
 
 
 def _group(line: Line) -> str:

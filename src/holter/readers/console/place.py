@@ -48,11 +48,13 @@ class Place:
             self.step = done
         return True
 
-    def see_heading(self, body: str, row: Row) -> None:
-        """Note a line that only says which epoch begins."""
-        if row.epoch == row.epoch and len(body) < MAX_HEADING:
-            self.epoch = row.epoch
-            self._note_first(row.epoch)
+    def see_heading(self, body: str, row: Row) -> bool:
+        """Note a line that only says which epoch begins; whether it does."""
+        if row.epoch != row.epoch or len(body) >= MAX_HEADING:
+            return False
+        self.epoch = row.epoch
+        self._note_first(row.epoch)
+        return True
 
     def claim(self) -> float:
         """The step for a training row; NaN when the bar has not moved since the last one."""
