@@ -30,6 +30,12 @@ RATE = regex(
 )
 AT_AN_END = regex(r"first|initial|start|final|last|end|min|warmup|eta|before|step_?[01]\b", re.I)
 
+ROUNDED = regex(r"0\.0{2,6}")
+"""What ``%.4f`` makes of a rate of 1e-5."""
+
+FALLS = 0.2
+"""A loss that fell by this share was trained: batches differ by less."""
+
 FEW, FAR = 4, 100
 """Noted rates, and the steps between them: the first steps of a warmup are over by then."""
 
@@ -76,6 +82,10 @@ class WrittenRateZero(Check):
             "a test without updates",
             variants=[{"learning_rate": 1e-4, "loss": "diverges"}, {"learning_rate": 0, "loss": "stable"}],
         ),
+        case(
+            "a small rate with few decimals",
+            files={"train.log": "train/loss 5.5021\ntrain/learning_rate 0.0000\n\ntrain/loss 2.2328\n"},
+        ),
         case("in no row", variants=[{"data": "a", "learning_rate": 1e-5}, {"data": "b", "learning_rate": 2e-5}]),
         case("a rate", files={"observed.yaml": "learning_rate: 2.0e-5\n"}),
         case("measured at the end", facts={"final.lr": 0.0}),
@@ -98,7 +108,7 @@ class WrittenRateZero(Check):
                 clues=clues("the rate is 0 at every step that was noted", lr_zero=5.0, scheduler_step_mismatch=1.5),
             )
             return
-        if not bare(rate) or any(rate) or broken(run) is not None:
+        if not bare(rate) or any(rate) or broken(run) is not None or _rounded(run):
             return
         why = "the rate is 0 where somebody looked"
         later = LATER.search(rate.raw.get(0, "").partition("#")[2].lower()) is not None
@@ -140,3 +150,11 @@ class WrittenRateZero(Check):
                     clues=clues("the optimizer holds a rate of 0", lr_zero=4.5, scheduler_step_mismatch=1.5),
                 )
                 return
+
+
+def _rounded(run: Run) -> bool:
+    """Whether the zeros are those of a small rate printed with few decimals: the loss falls beside them."""
+    rate, loss = run.series["learning_rate"], run.series.get("loss")
+    texts = rate.raw.values()
+    few = len(texts) == len(rate) and all(ROUNDED.fullmatch(text) for text in texts)
+    return few and loss is not None and len(loss) > 1 and loss[-1] < (1 - FALLS) * loss[0]
