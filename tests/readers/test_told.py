@@ -106,6 +106,19 @@ def test_many_of_one_sign_are_taken(sign):
     assert math.isnan(read_markdown(text, "notes.md", voice=Voice.TOLD).series["loss"][0]) or sign == "`"
 
 
+def test_names_that_begin_like_advice_are_names(tmp_path):
+    run = run_of(
+        tmp_path, "- use cache: true\n- expected loss: 0.5\n- other answers: run to the limit\n- fix: none yet\n"
+    )
+    assert run.fact("use_cache").value is True and run.fact("expected_loss").value == 0.5
+    assert run.fact("other_answers").value == "run to the limit" and run.fact("fix") is None
+
+
+def test_a_rate_of_zero_was_seen_and_not_set(tmp_path):
+    run = run_of(tmp_path, "- learning rate: 0\n")
+    assert run.series["learning_rate"][0] == 0.0 and run.setting("learning_rate") is None
+
+
 class TestWhatWasNotSeen:
     @pytest.mark.parametrize(
         "text",

@@ -58,11 +58,14 @@ _FAULT = regex(
 """Where what a program printed as it stopped begins."""
 
 _PRINTED = regex(
-    r"\s*(?:\{'|\{\"[\w/ ]+\":\s*[-\d]|(?:\[rank\d+\]:\s*)?Traceback \(most recent|File \"[^\"]+\", line \d"
+    r"\s*(?:\{\s?'|\{\s?\"[\w/ ]+\":\s*[-\d]|(?:\[rank\d+\]:\s*)?Traceback \(most recent|File \"[^\"]+\", line \d"
     r"|(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception|Warning|Interrupt)\b(?::\s|\()"
     r"|\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d|\[?\d\d:\d\d:\d\d[\],. ]|\[rank\d+\]:"
     r"|(?:INFO|WARNING|ERROR|DEBUG|CRITICAL)\b\s*[:|\]-]|\[(?:INFO|WARNING|ERROR|DEBUG)\b|[IWEF]\d{4} \d\d:"
-    r"|.{0,40}\d+%\|.{0,60}\|\s*\d+/\d+|\S+:\d+: \w*Warning: |\d+/\d+ \[[=>.\s]*\]"
+    r"|.{0,40}\d+%\|.{0,60}\|\s*\d+/\d+|\S+:\d+: \w*Warning: |\d\d/\d\d/\d{4} \d\d:\d\d"
+    r"|Some weights of |- This IS (?:NOT )?expected|You should probably TRAIN|trainable params: "
+    r"|unexpected key in source "
+    r"|\d+/\d+ \[[=>.\s]*\]"
     r"|(?i:epoch|step|iter(?:ation)?)[ :#]*\[?\d+(?: ?/ ?\d+)?\]?:?\s*$)"
 )
 _SENTENCE = regex(

@@ -130,7 +130,7 @@ def _end_of_output(lines: Sequence[str], start: int) -> int:
     """Where the lines that a program printed end: behind the last of them in this paragraph; the start for text."""
     end = start
     for at in range(start, len(lines)):
-        if _is_printed(lines[at]):
+        if _is_printed(lines[at]) or (at == end > start and lines[at][:1].isspace() and not BULLET.match(lines[at])):
             end = at + 1
         elif end == start or BULLET.match(lines[at]) or _ONE_PAIR.match(lines[at]):
             break

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from holter.names import NEVER_BARE, config_name, normal
+from holter.names import NEVER_BARE, config_name, normal, series_name
 from holter.patterns import regex
 from holter.quantity import is_result
 from holter.readers.base import literal
@@ -89,7 +89,7 @@ def add_line(run: Run, block: Block, place: Source, role: Role) -> None:
         state(run, key, text, at, role)
     if (match := _BULLET.match(line)) and not _INLINE.search(line):
         value = plain_text(match.group(2)).split(" (")[0].strip()
-        if _SIMPLE.fullmatch(value):
+        if _SIMPLE.fullmatch(value) and not (number(value) == 0 and series_name(match.group(1)) is not None):
             state(run, match.group(1), value, at, role)
 
 

@@ -16,7 +16,6 @@ from holter.patterns import regex
 from holter.readers.documents import add_entry, add_version, entries
 from holter.readers.markdown_blocks import Block
 from holter.readers.pasted import BULLET, PLACED, PLACED_VALUE
-from holter.readers.roles import Role, told_role
 from holter.readers.tree import Entry
 from holter.readers.written import add_observed
 from holter.readers.yaml_tree import read_yaml
@@ -102,6 +101,20 @@ _GUESS = regex(
 )
 """What was not seen but guessed, feared, hoped or expected."""
 
+_LABEL = regex(
+    r"(?:expect(?:ed|ation)(?: (?:behaviou?r|results?|output))?|(?:possible |suggested |proposed )?(?:fix|solution"
+    r"|cause)|work-?around|suggestions?|to-?do|next(?: steps?)?|plans?|goals?|hypothesis|guess|ideas?"
+    r"|tips?|hints?|important)",
+    re.I,
+)
+"""A name under which nothing stands that was seen."""
+
+_CONDITION = regex(
+    r"(?:if|in case|unless|to (?:avoid|fix|prevent|reproduce)|make sure|please|try|consider"
+    r"|you (?:can|should|need|must)|we recommend)\b",
+    re.I,
+)
+
 _CHECKED = regex(
     r"\b(?:checked|verified|made sure|confirmed|ensured) that\b"
     r".*\b(?:not|no|fine|correct\w*|right|okay|ok|as expected)\b",
@@ -186,7 +199,7 @@ class Told:
         ):
             return False
         key, value = _key(match["key"]), match["value"].strip().rstrip(",;").strip()
-        if told_role([], match["key"]) is not Role.RAN or _ADVICE.match(value) or _ADVICE.match(text):
+        if not _is_seen(match["key"], value):
             return True
         if self._is_set(block, match["key"], key, value):
             return True
@@ -207,7 +220,7 @@ class Told:
             for entry in _entries(key, value, 0):
                 add_entry(self.run, entry, at, authority=Authority.PROSE)
             return True
-        return config_name(key) is not None and series_name(key) is None and _SIMPLE.fullmatch(value) is not None
+        return False
 
     def _of_setup(self, block: Block) -> bool:
         """Whether a line stands below a short heading or lead-in such as "System info" or "Hyperparameters"."""
@@ -245,8 +258,8 @@ class Told:
 
     def _add_pair(self, written: str, value: str, line: int) -> bool:
         """Add a pair that stands in a paragraph as a sentence of its own."""
-        if told_role([], written) is not Role.RAN or _ADVICE.match(value) or _ADVICE.match(written):
-            return False
+        if not _is_seen(written, value):
+            return True
         for entry in _entries(_key(written), value, line):
             self._values.setdefault(entry.key, entry)
         return True
@@ -274,6 +287,11 @@ def _seen(text: str) -> Iterator[str]:
     parts = _BUT.split(text)
     told = [part for part in parts[1:] if _GUESS.search(part) is None and not _ADVICE.match(part)]
     yield from (part for part in told if len(part.split()) >= FEWEST_WORDS)
+
+
+def _is_seen(key: str, value: str) -> bool:
+    """Whether a pair tells what was seen, and is no wish and no advice."""
+    return _LABEL.fullmatch(key) is None and _CONDITION.match(key) is None and _CONDITION.match(value) is None
 
 
 def _is_name(text: str) -> bool:
