@@ -93,3 +93,17 @@ def test_what_comes_behind_an_arrow_is_the_result(tmp_path):
 def test_other_items_are_no_runs(tmp_path, text):
     (tmp_path / "log.txt").write_text("{'loss': 2.0, 'epoch': 1.0}\n")
     assert rows_of(tmp_path, "issue.md", text) == []
+
+
+def test_a_list_longer_than_people_write_is_no_table_and_neither_is_its_end(tmp_path):
+    (tmp_path / "log.txt").write_text("{'loss': 2.0, 'epoch': 1.0}\n")
+    items = "".join(f"- fp16: true, warmup: {at % 7}, score: {at}\n" for at in range(400))
+    assert all("warmup_steps" not in row for row in rows_of(tmp_path, "issue.md", f"Here:\n\n{items}"))
+
+
+@pytest.mark.parametrize(
+    "text", ["<table>\n" * 30, "<table><tr><td><![foo[ x</td></table>\n", "<table>\n<tr><td>a</table>\n"]
+)
+def test_broken_tables_of_html_are_text(tmp_path, text):
+    (tmp_path / "log.txt").write_text("{'loss': 2.0, 'epoch': 1.0}\n")
+    assert rows_of(tmp_path, "issue.md", text) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from html.parser import HTMLParser
 
 MAX_CELLS = 2_000_000  # of one output
@@ -43,7 +44,8 @@ def tables(html: str) -> list[list[Row]]:
     if "<t" not in html.lower():
         return []
     parser = _Tables()
-    parser.feed(html)
+    with suppress(AssertionError):  # a marked section of no known kind; what stands before it was read
+        parser.feed(html)
     found = [[row for row in table if row[1]] for table in parser.tables]
     return [table for table in found if table]
 

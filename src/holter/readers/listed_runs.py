@@ -55,15 +55,15 @@ _PAIR = regex(r"(?P<key>[A-Za-z_][\w./@ \-]{0,40}?)\s*(?:[:=]\s*)(?P<value>\S.*)
 RESULT = "result"
 
 
-def listed_table(lines: Sequence[str], first: int, *, called: bool) -> tuple[list[list[str]], int] | None:
-    """A list of runs, a line each, as the rows of a table, the header first, and where it ends; None for other lists.
+def listed_table(lines: Sequence[str], first: int, *, called: bool) -> tuple[list[list[str]], int]:
+    """A list of runs, a line each, as the rows of a table, the header first, and where it ends; no rows for others.
 
     Args:
         lines: of the document.
         first: index of the first line of the list.
         called: the lead-in or the heading says that these are runs.
     """
-    from holter.readers.side_by_side import compares, texts
+    from holter.readers.side_by_side import MOST_RUNS, compares, texts
 
     found: list[dict[str, str]] = []
     end = first
@@ -72,13 +72,13 @@ def listed_table(lines: Sequence[str], first: int, *, called: bool) -> tuple[lis
         if not row:
             break
         found.append(row)
+    if not FEWEST <= len(found) <= MOST_RUNS:
+        return [], max(end, first + 1)
     header = list(dict.fromkeys(key for row in found for key in row))
     rows = [[row.get(key, "") for key in header] for row in found]
-    if len(found) < FEWEST or len(header) < 2:
-        return None
     table = texts(header, list(enumerate(rows, start=first)))
     alike = any(all(key in row for row in found) for key in header)
-    return ([header, *rows], end) if compares(table, called=called and alike) else None
+    return ([header, *rows] if compares(table, called=called and alike) else []), end
 
 
 def _pairs(line: str) -> dict[str, str]:

@@ -47,7 +47,7 @@ def blocks(text: str) -> Iterator[Block]:
     """The blocks of a document in order."""
     lines = text.split("\n")
     headings: dict[int, str] = {}
-    lead, lead_at, at = "", 0, 0
+    lead, lead_at, at, looked_at = "", 0, 0, 0
     while at < len(lines):
         line = lines[at]
         if match := _HEADING.match(line):
@@ -68,9 +68,11 @@ def blocks(text: str) -> Iterator[Block]:
                 end += 1
             yield _block("table", lines[at:end], at + 1, above, near)
             at = end
-        elif found := _other_table(lines, at, above, near):
-            block, at = found
-            yield block
+        elif at >= looked_at and (found := _other_table(lines, at, above, near)) is not None:
+            block, looked_at = found
+            if block is not None:
+                yield block
+                at = looked_at
         else:
             if line.strip():
                 yield _block("line", [line], at + 1, above, near)
@@ -79,8 +81,11 @@ def blocks(text: str) -> Iterator[Block]:
             at += 1
 
 
-def _other_table(lines: list[str], at: int, above: list[str], near: str) -> tuple[Block, int] | None:
-    """A table that is not written in Markdown, and where it ends: one in HTML, or a list of runs."""
+def _other_table(lines: list[str], at: int, above: list[str], near: str) -> tuple[Block | None, int] | None:
+    """A table that is not written in Markdown, and where it ends: one in HTML, or a list of runs.
+
+    The block is None where what starts here is no such table up to its end; all is None where nothing starts.
+    """
     if _HTML_TABLE.search(lines[at]):
         return _html_table(lines, at, above, near)
     if _ITEM.match(lines[at]) is None:
@@ -88,11 +93,8 @@ def _other_table(lines: list[str], at: int, above: list[str], near: str) -> tupl
     from holter.readers.listed_runs import listed_table
     from holter.readers.side_by_side import is_of_runs
 
-    found = listed_table(lines, at, called=any(map(is_of_runs, (near, *above[-1:]))))
-    if found is None:
-        return None
-    rows, end = found
-    return _as_table(rows, [at + 1, *range(at + 1, end + 1)], above, near), end
+    rows, end = listed_table(lines, at, called=any(map(is_of_runs, (near, *above[-1:]))))
+    return (_as_table(rows, [at + 1, *range(at + 1, end + 1)], above, near) if rows else None), end
 
 
 def _as_table(rows: list[list[str]], numbers: list[int], above: list[str], near: str) -> Block:
@@ -103,15 +105,15 @@ def _as_table(rows: list[list[str]], numbers: list[int], above: list[str], near:
     return block
 
 
-def _html_table(lines: list[str], first: int, above: list[str], near: str) -> tuple[Block, int] | None:
+def _html_table(lines: list[str], first: int, above: list[str], near: str) -> tuple[Block | None, int]:
     """A table that is written in HTML as a block like any other, and where it ends; None for one that lays out text."""
     from holter.readers.html_tables import tables
 
-    end = next((at + 1 for at in range(first, len(lines)) if "</table" in lines[at].lower()), 0)
+    end = next((at + 1 for at in range(first, len(lines)) if "</table" in lines[at].lower()), len(lines))
     found = tables("\n".join(lines[first:end]))
     rows = found[0] if len(found) == 1 else []
     if len(rows) < 2 or len({len(row) for _, row in rows}) > 1 or len(rows[0][1]) < 2:
-        return None
+        return None, end
     return _as_table([row for _, row in rows], [first + line for line, _ in rows], above, near), end
 
 
