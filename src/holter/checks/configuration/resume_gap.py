@@ -149,7 +149,10 @@ def _from_the_start(code: Code, load: Call) -> Iterator[Found]:
     for call in code.named("range"):
         first = call.args[0] if len(call.args) > 1 else 0
         at_start = call.order > load.order and first in (0, 1) and not call.loops and call.args
-        if at_start and "epoch" in written(call.args[-1]).lower() and load.scope in ("", call.scope):
+        loaded = load.scope in ("", call.scope) or any(
+            last_part(c.name) == last_part(load.scope) and c.scope == call.scope for c in code.calls
+        )
+        if at_start and "epoch" in written(call.args[-1]).lower() and loaded:
             yield (
                 f"{receiver(load)} is loaded from a checkpoint, and the loop over epochs begins anew",
                 [

@@ -169,8 +169,10 @@ def _all(code: Code) -> Iterator[Found]:
     for index, first in enumerate(splits):
         for second in splits[index + 1 :]:
             yield from _split_again(code, first, second)
-    for split in splits:
+    drawn = [c for c in code.named("permutation", "randperm") if _cut_in_two(code, c.target)]
+    for split in (*splits, *drawn):
         yield from _of_each_process(code, split)
+    yield from _taken_and_kept(code)
 
 
 def _parts(split: Call) -> list[str]:
@@ -190,7 +192,9 @@ def _whole_loaded(code: Code, split: Call) -> Iterator[Found]:
     whole, parts = _whole(split), _parts(split)
     if not PLACE.match(whole) or whole in parts or _rebound(code, whole, split):
         return
-    used = [(c, _rows(c)) for c in code.calls if c.order > split.order and _in_reach(c, split, whole)]
+    also = {a.target for a in code.assignments if written(a.value) == whole and a.order > split.order}
+    near = (c for c in code.calls if c.order > split.order and (_in_reach(c, split, whole) or _rows(c) in also))
+    used = [(c, whole if _rows(c) in also else _rows(c)) for c in near]
     if any(parts[0] in re.split(r"[(,) ]", rows) for _, rows in used if rows):
         return
     for call, rows in used:
@@ -304,9 +308,42 @@ def _differs(code: Code, seed: Call) -> bool:
     return any(OF_PROCESS.search(text) for text in texts)
 
 
+def _cut_in_two(code: Code, order: str) -> bool:
+    """Whether one part of a random order comes to one side, and the other part to the other."""
+    texts = [written(a.value) for a in code.assignments]
+    return (
+        bool(order)
+        and any(f"{order}[:" in t for t in texts)
+        and any(re.search(rf"\b{order}\[[^\[\]:]*.*:\]", t) for t in texts)
+    )
+
+
+def _taken_and_kept(code: Code) -> Iterator[Found]:
+    """``ds.take(n)`` for one side, and nothing skipped for the other."""
+    if code.named("skip", "shard", "split_dataset"):
+        return
+    for take in code.named("take"):
+        whole, held = (
+            receiver(take).split(".")[0].removesuffix("()"),
+            [a for a in code.assignments if side_of(a.target) == "held"],
+        )
+        held = [a for a in held if f"{whole}.take(" in written(a.value)]
+        train = [a for a in code.assignments if side_of(a.target) == "train" and "take(" not in written(a.value)]
+        train = [a for a in train if re.match(rf"{re.escape(whole)}\b[.]?", written(a.value)) and not side_of(whole)]
+        if held and train:
+            text = f"{train[0].target} = {written(train[0].value)}"[:160]
+            yield (
+                f"{held[0].target} takes rows of {whole}, which {train[0].target} keeps",
+                [
+                    seen(take),
+                    Evidence(text=text, source=train[0].source),
+                ],
+            )
+
+
 def _drawn_by(split: Call) -> tuple[str, ...]:
     """Libraries whose generator a split draws from."""
-    return ("torch", "") if last_part(split.name) == "random_split" else ("np", "numpy", "")
+    return ("torch", "") if last_part(split.name) in ("random_split", "randperm") else ("np", "numpy", "")
 
 
 def _library(call: Call) -> str:

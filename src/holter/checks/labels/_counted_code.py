@@ -38,7 +38,9 @@ NEXT_TOKENS = regex(r"\[(?:(?:\.\.\.|:), ?)?1:\]|\[1:, ?:\]")
 
 PAD_ID = regex(r"pad", re.I)
 FLAT = regex(r"(?:view|reshape)\(-1\)|flatten\(")
-VOCABULARY = regex(r"vocab|n_tok|ntok|\bV\b|(?:size|shape)[\[(]-1|(?:view|reshape)\(-1, ?\w+\.(?:size|shape)")
+VOCABULARY = regex(
+    r"vocab|, ?(?:n|num)_\w+\)|n_tok|ntok|\bV\b|(?:size|shape)[\[(]-1|(?:view|reshape)\(-1, ?\w+\.(?:size|shape)"
+)
 BATCH_IDS = regex(r"(?:inputs?|batch|x|encoded|data)(?:\.pop\(|\.get\(|\[)['\"]input_ids['\"]|\binput_ids\b")
 BLOCKS = regex(r"block|chunk|packed", re.I)
 """Ids of a padded batch as targets, rows padded with an id, and targets laid out one after the other."""

@@ -37,6 +37,8 @@ OWN_LOSS = regex(r"cross_entropy|CrossEntropyLoss|nll_loss|criterion|loss_f", re
 TWICE_OR_NOT = regex(r"(?:twice|double|two (?:times|places)|2x|again|missing|not (?:done|shifted|at all)|never)\b")
 NAME = regex(r"^\(?([A-Za-z_][\w.]*)")
 
+ALL_OF_SLICE = regex(r"\[[^\[\]]*\]$")
+
 BY_HAND = "labels are shifted by hand for a model that shifts them itself"
 NEXT_BLOCK = regex(r"\[\s*(\w+) ?\+ ?1 ?: ?(?:\1\b|1\b|\w+ ?\+ ?1\b)")
 """The block of tokens that begins one place after another one."""
@@ -77,6 +79,12 @@ def handed_over_moved(run: Run) -> Iterator[Found]:
             if ids is not None and labels is not None:
                 text = f"input_ids: {written(row['input_ids'])}, labels: {written(row['labels'])}"
                 yield Evidence(text=text, source=assignment.source), BY_HAND, 6.0
+            pair = [written(v) for v in assignment.value] if isinstance(assignment.value, list) else []
+            given = any("labels" in c.kwargs and len(c.args) == 1 for c in code.calls)
+            if assignment.target == "return" and len(pair) == len("xy") and given:
+                whole = [ALL_OF_SLICE.sub("", text) for text in pair]
+                if whole[0] == whole[1] and ":-1]" in pair[0].replace(" ", "") and ONE_ON.search(pair[1]):
+                    yield Evidence(text=f"return {', '.join(pair)}", source=assignment.source), BY_HAND, 6.0
             value = written(assignment.value)
             if NEXT_BLOCK.search(value) and any(
                 written(c.kwargs.get("labels")) == assignment.target for c in code.calls

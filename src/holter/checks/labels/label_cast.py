@@ -180,6 +180,7 @@ class LabelsCastForAnotherLoss(Check):
         """The first such cast; then a head with one output."""
         found = next((f for code in run.code for f in _cast(code, run)), None) or next(_noted(run), None)
         found = found or next((f for code in run.code for f in _floats_for_classes(code)), None)
+        found = found or next(_numbers_as_ids(run), None)
         found = found or next(_one_output(run), None) or next(_flags_as_ids(run), None)
         if found is not None:
             text, evidence, bits = found
@@ -207,6 +208,7 @@ def _cast(code: Code, run: Run) -> Iterator[Found]:
     """Casts of labels before a loss of the same file."""
     made = {last_part(c.target): last_part(c.name) for c in code.named(*REGRESSIONS, *CLASSES) if c.target}
     casts = [c for c in code.calls if _integers(c) and LABEL.search(receiver(c)) and not _by_choice(c)]
+    chained = [c for c in code.calls if LONG_CHAIN.match(c.name) and not _by_choice(c)]
     floats = [c for c in code.calls if last_part(c.name) in ("float", "double") and LABEL.search(receiver(c))]
     for loss in code.calls:
         kind = made.get(last_part(loss.name), last_part(loss.name))
@@ -216,7 +218,8 @@ def _cast(code: Code, run: Run) -> Iterator[Found]:
         label = written(loss.args[1])
         inside = next((c for c in casts if _opening(c) in label), None)
         before = next((c for c in casts if c.target == label == receiver(c) and _runs_before(c, loss)), None)
-        cast = inside or before
+        chain = (c for c in chained if c.target == label == c.name.split(".")[0] and _runs_before(c, loss))
+        cast = inside or before or next(chain, None)
         if cast is None or kind in CLASSES:
             continue
         if over_numbers and kind in REGRESSIONS:
@@ -245,6 +248,7 @@ def _said(code: Code) -> str:
 
 
 INTEGERS = regex(r"^\[int\(|\.astype\((?:np\.)?int")
+LONG_CHAIN = regex(r"^\w+\.(?:long|int)\(\)\.")
 SOFT = regex(r"one_hot|mixup|cutmix|smooth|soft|binary|sigmoid|prob|\blam\b", re.I)
 FLOATS = regex(r"\.(?:float|double)\(\)|\.(?:to|type)\((?:dtype=)?torch\.float\d*\)")
 """Targets that are shares of classes, which a cross entropy takes as floats; and casts to floats."""
@@ -333,6 +337,23 @@ def _flags_as_ids(run: Run) -> Iterator[Found]:
     for call in calls(run, "tensor", "LongTensor", "as_tensor", "long"):
         if _of_labels(call) and _whole(call):
             yield "integer labels for several flags at once, whose loss takes numbers", [seen(call), shown], 7.0
+
+
+def _numbers_as_ids(run: Run) -> Iterator[Found]:
+    """Float labels for several classes of transformers, which takes them for flags."""
+    outputs = known(run, "num_labels")
+    if outputs is None or (number(outputs.plain) or 0) <= ONE or _other_loss(run):
+        return
+    if any("problem_type" in c.kwargs for c in calls(run, "from_pretrained")) or any(
+        True for _ in calls(run, "one_hot")
+    ):
+        return
+    for call in calls(run, "tensor", "as_tensor"):
+        if "label" in call.target and len(call.args) == 1 and FLOAT.match(written(call.kwargs.get("dtype", ""))):
+            yield "float labels for several classes, which are taken for flags", [seen(call), outputs.evidence], 6.5
+
+
+FLOAT = regex(r"^(?:torch\.)?float(?:32)?$")
 
 
 def _whole(call: Call) -> bool:

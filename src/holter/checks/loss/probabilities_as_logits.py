@@ -13,7 +13,11 @@ from holter.patterns import regex
 from holter.run import Assignment, Call, Code, Run
 from holter.stages import Stage
 
-FUNCTIONS = ("cross_entropy", "binary_cross_entropy_with_logits")
+FUNCTIONS = (
+    "cross_entropy", "binary_cross_entropy_with_logits", "sigmoid_cross_entropy_with_logits",
+    "softmax_cross_entropy_with_logits", "softmax_cross_entropy_with_logits_v2",
+    "sparse_softmax_cross_entropy_with_logits",
+)  # fmt: skip
 MODULES = ("CrossEntropyLoss", "BCEWithLogitsLoss")
 SQUASHED = regex(r"^\(*(?:\w+\.)*(?:softmax|sigmoid|Softmax|Sigmoid)\(|\.(?:softmax|sigmoid)\([^()]*\)\)*$")
 ENDS_SQUASHED = regex(r"(?:activation=)?['\"](?:softmax|sigmoid)['\"]")
@@ -105,7 +109,7 @@ def _squashed(code: Code) -> Iterator[list[Evidence]]:
     for call in code.calls:
         function = last_part(call.name)
         applies = function in FUNCTIONS or call.name in modules
-        given = call.kwargs.get("input", call.args[0] if call.args else None)
+        given = call.kwargs.get("input", call.kwargs.get("logits", call.args[0] if call.args else None))
         if not applies or given is None:
             continue
         made = _last(code, call, written(given))

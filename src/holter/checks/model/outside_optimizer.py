@@ -25,10 +25,11 @@ MODULE = regex(
     r"^(?:torch\.)?nn\.(?:Linear|Conv[123]d|LSTM|GRU|Transformer\w*Layer|MultiheadAttention|BatchNorm\w*|Sequential)\("
 )
 REGISTERS = regex(
-    r"ModuleList|LayerList|Sequential|add_module|add_sublayer|register|setattr|parameters|ParameterList|extend$"
+    r"Module(?:List|Dict)|LayerList|Sequential|add_module|add_sublayer|register|setattr|parameters|ParameterList|extend$"
 )
 """Modules of PyTorch and Paddle, and calls that make them known to their owner."""
 
+KEY = regex(r"^\{[\w'\". ]+: ")
 HELD_FIXED = regex(r"ref|teacher|ema|target|frozen|freeze|momentum|old|probe|eval|metric", re.I)
 GROUP_KEYS = frozenset({"lr", "params", "weight_decay"})
 METHODS = frozenset(
@@ -197,14 +198,18 @@ def _in_a_list(code: Code) -> Iterator[tuple[str, list[Evidence]]]:
     """``self.heads = [nn.Linear(...) for ...]``, where nothing registers the modules of the list."""
     for kept in code.assignments:
         value = kept.value[0] if isinstance(kept.value, list) and kept.value else kept.value
-        text = written(value).lstrip("[ ")
-        listed = isinstance(kept.value, list) or written(kept.value).startswith("[")
+        value = next(iter(value.values()), None) if isinstance(value, dict) else value
+        text = KEY.sub("", written(value).lstrip("[ "))
+        listed = isinstance(kept.value, (list, dict)) or written(kept.value).startswith(("[", "{"))
         if not listed or not kept.target.startswith("self.") or not MODULE.match(text):
             continue
         registered = any(REGISTERS.search(c.name) and kept.target in call_text(c) for c in code.calls)
         if not registered and not any(c.name.startswith(("mx.", "mlx.")) for c in code.calls):
             shown = Evidence(text=f"{kept.target} = [{text}"[:160], source=kept.source)
-            yield f"the modules in {kept.target} stand in a plain list, which hides them from parameters()", [shown]
+            yield (
+                f"the modules in {kept.target} stand in a plain list or dict, which hides them from parameters()",
+                [shown],
+            )
             return
 
 

@@ -99,6 +99,8 @@ def _of_text(call: Call) -> bool:
 def _without_rate(call: Call) -> bool:
     if last_part(call.name) == "compile":
         return ADAMS.match(written(call.kwargs.get("optimizer", ""))) is not None
+    if "keras" in call.name or "optimizers." in call.name:
+        return ADAMS.match(last_part(call.name)) is not None and not call.args and "learning_rate" not in call.kwargs
     given = written(call.args[0]) if call.args else written(call.kwargs.get("params", ""))
     whole = given.endswith("parameters()") and not PART.search(given)
     return ADAMS.match(last_part(call.name)) is not None and whole and len(call.args) < 2 and "lr" not in call.kwargs

@@ -83,6 +83,7 @@ def unhanded(code: Code) -> Iterator[Evidence]:
     yield from _rows_filled(code)
     yield from _torch_modules(code)
     yield from _filled_little(code)
+    yield from _multiplied(code)
     yield from _pooled(code)
 
 
@@ -179,6 +180,17 @@ def _filled_little(code: Code) -> Iterator[Evidence]:
             yield seen(call)
 
 
+def _multiplied(code: Code) -> Iterator[Evidence]:
+    """Scores times a mask before the softmax: a masked score becomes 0."""
+    for scaled in code.assignments:
+        if not SCORES.search(scaled.target) or not TIMES_MASK.search(written(scaled.value)):
+            continue
+        softmaxes = [c for c in code.named("softmax", "Softmax") if c.scope == scaled.scope]
+        of_it = any(scaled.target in (*map(written, c.args), receiver(c)) for c in softmaxes)
+        if of_it and all(c.order > scaled.order for c in softmaxes):
+            yield Evidence(text=f"{scaled.target} = {written(scaled.value)}"[:160], source=scaled.source)
+
+
 def _pooled(code: Code) -> Iterator[Evidence]:
     """A mean over all places of hidden states, in a file that knows a mask and never weighs by it."""
     said = [*texts(code), *(a.place for a in code.assignments), *map(call_text, code.calls)]
@@ -197,6 +209,9 @@ def _pooled(code: Code) -> Iterator[Evidence]:
 
 
 SCORES = regex(r"score|attn|attention|energy|dots|sim|weights|logits")
+TIMES_MASK = regex(
+    r"^[\w.]*(?:score|attn|energy|dots|sim|weights|logits)\w* \* (?:tf\.cast\()?\(?[\w.]*mask\b(?![\w.]* [-+*/])"
+)
 LITTLE = 50.0
 """exp(-50) is nothing beside any other score; exp of a smaller number may be something."""
 
