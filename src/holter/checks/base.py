@@ -68,6 +68,11 @@ def case(label: str, **contents: Any) -> Case:
     return Case(label=label, contents=contents)
 
 
+def script(label: str, text: str) -> Case:
+    """A case that is one Python file."""
+    return case(label, files={"a.py": text})
+
+
 class Check(ABC):
     """Base of all checks. The docstring of a check is its page in the manual, with these headings, each followed
     by a paragraph: ``What it looks for``, ``Why it hurts``, ``How to fix it``, ``When to ignore it``,

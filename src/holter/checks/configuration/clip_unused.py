@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import calls, seen
 from holter.checks.script import last_part, receiver, texts
 from holter.checks.symptoms import broken, number
@@ -47,12 +47,10 @@ class ClippingNeverCalled(Check):
     stage = Stage.CLIP
     needs = Needs(any_of=(("code",),))
     bad = (
-        case(
+        script(
             "set, not called",
-            files={
-                "a.py": "max_grad_norm = 1.0\nfor b in loader:\n    loss = model(**b).loss\n    loss.backward()\n"
-                "    optimizer.step()\n    optimizer.zero_grad()\n"
-            },
+            "max_grad_norm = 1.0\nfor b in loader:\n    loss = model(**b).loss\n    loss.backward()\n"
+            "    optimizer.step()\n    optimizer.zero_grad()\n",
         ),
         case(
             "and it diverged",
@@ -63,24 +61,18 @@ class ClippingNeverCalled(Check):
         ),
     )
     good = (
-        case(
+        script(
             "called",
-            files={
-                "a.py": "max_grad_norm = 1.0\nfor b in loader:\n    f(b).backward()\n"
-                "    clip_grad_norm_(model.parameters(), max_grad_norm)\n    opt.step()\n"
-            },
+            "max_grad_norm = 1.0\nfor b in loader:\n    f(b).backward()\n"
+            "    clip_grad_norm_(model.parameters(), max_grad_norm)\n    opt.step()\n",
         ),
         case("off", files={"a.py": "grad_clip = 0.0\nfor b in loader:\n    f(b).backward()\n    opt.step()\n"}),
-        case(
+        script(
             "handed on",
-            files={
-                "a.py": "max_grad_norm = 1.0\nopt = Bounded(params, clip=max_grad_norm)\nfor b in loader:\n"
-                "    f(b).backward()\n    opt.step()\n"
-            },
+            "max_grad_norm = 1.0\nopt = Bounded(params, clip=max_grad_norm)\nfor b in loader:\n"
+            "    f(b).backward()\n    opt.step()\n",
         ),
-        case(
-            "left to the Trainer", files={"a.py": "args = TrainingArguments(max_grad_norm=1.0)\nTrainer(m).train()\n"}
-        ),
+        script("left to the Trainer", "args = TrainingArguments(max_grad_norm=1.0)\nTrainer(m).train()\n"),
     )
     not_enough = (case("no code"),)
 

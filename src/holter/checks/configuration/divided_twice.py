@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import partial
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.context import given_count
 from holter.checks.look import seen, written
 from holter.checks.script import first_in_each, last_part, receiver, texts, together
@@ -53,66 +53,47 @@ class LossDividedTwice(Check):
     stage = Stage.LOSS
     needs = Needs(any_of=(("code",),))
     bad = (
-        case(
+        script(
             "inside accumulate",
-            files={
-                "a.py": "with accelerator.accumulate(model):\n    loss = model(**b).loss\n"
-                "    loss = loss / args.gradient_accumulation_steps\n    accelerator.backward(loss)\n"
-            },
+            "with accelerator.accumulate(model):\n    loss = model(**b).loss\n"
+            "    loss = loss / args.gradient_accumulation_steps\n    accelerator.backward(loss)\n",
         ),
-        case(
+        script(
             "in compute_loss",
-            files={
-                "a.py": "class T(Trainer):\n    def compute_loss(self, model, inputs):\n"
-                "        return model(**inputs).loss / self.args.gradient_accumulation_steps\n"
-            },
+            "class T(Trainer):\n    def compute_loss(self, model, inputs):\n"
+            "        return model(**inputs).loss / self.args.gradient_accumulation_steps\n",
         ),
-        case(
+        script(
             "in the report",
-            files={
-                "a.py": "for i in range(accum_steps):\n    loss = f(x) / accum_steps\n    shown += loss.detach()\n"
-                "    loss.backward()\nshown /= accum_steps\noptimizer.step()\n"
-            },
+            "for i in range(accum_steps):\n    loss = f(x) / accum_steps\n    shown += loss.detach()\n"
+            "    loss.backward()\nshown /= accum_steps\noptimizer.step()\n",
         ),
-        case(
+        script(
             "by the number itself",
-            files={
-                "a.py": "accelerator = Accelerator(gradient_accumulation_steps=8)\n"
-                "with accelerator.accumulate(model):\n"
-                "    loss = model(**b).loss / 8\n    accelerator.backward(loss)\n"
-            },
+            "accelerator = Accelerator(gradient_accumulation_steps=8)\n"
+            "with accelerator.accumulate(model):\n"
+            "    loss = model(**b).loss / 8\n    accelerator.backward(loss)\n",
         ),
         case("by the engine too", files={"a.py": "model_engine.backward(loss / accumulation_steps)\n"}),
-        case(
-            "in two places",
-            files={"a.py": "loss = loss / self.accum\nf.backward(loss)\nloss = loss / self.accumulation\n"},
-        ),
+        script("in two places", "loss = loss / self.accum\nf.backward(loss)\nloss = loss / self.accumulation\n"),
     )
     good = (
-        case(
+        script(
             "by hand",
-            files={
-                "a.py": "for b in loader:\n    n += 1\n    loss = model(**b).loss / accum_steps\n    loss.backward()\n"
-                "    if n % accum_steps == 0:\n        optimizer.step()\n"
-            },
+            "for b in loader:\n    n += 1\n    loss = model(**b).loss / accum_steps\n    loss.backward()\n"
+            "    if n % accum_steps == 0:\n        optimizer.step()\n",
         ),
-        case(
-            "left to Accelerate",
-            files={"a.py": "with accelerator.accumulate(model):\n    accelerator.backward(model(**b).loss)\n"},
+        script(
+            "left to Accelerate", "with accelerator.accumulate(model):\n    accelerator.backward(model(**b).loss)\n"
         ),
-        case(
+        script(
             "one way or the other",
-            files={
-                "a.py": "if average:\n    loss = loss / accum_steps\nelse:\n    loss = loss / accum_steps / 2\n"
-                "loss.backward()\n"
-            },
+            "if average:\n    loss = loss / accum_steps\nelse:\n    loss = loss / accum_steps / 2\nloss.backward()\n",
         ),
-        case(
+        script(
             "a report of the plain loss",
-            files={
-                "a.py": "for i in range(accum_steps):\n    loss = f(x)\n    shown += loss.item()\n"
-                "    (loss / accum_steps).backward()\nshown /= accum_steps\noptimizer.step()\n"
-            },
+            "for i in range(accum_steps):\n    loss = f(x)\n    shown += loss.item()\n"
+            "    (loss / accum_steps).backward()\nshown /= accum_steps\noptimizer.step()\n",
         ),
         case(
             "no accumulation",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.context import given_count
 from holter.checks.look import known, seen, written
 from holter.checks.script import last_part
@@ -61,13 +61,11 @@ class ItemsUnused(Check):
                 "        return (loss, out) if return_outputs else loss\n"
             },
         ),
-        case(
+        script(
             "accumulation not known",
-            files={
-                "a.py": "class T(Trainer):\n"
-                "    def compute_loss(self, model, inputs, num_items_in_batch=None):\n"
-                "        return F.cross_entropy(model(**inputs).logits, inputs['y'])\n"
-            },
+            "class T(Trainer):\n"
+            "    def compute_loss(self, model, inputs, num_items_in_batch=None):\n"
+            "        return F.cross_entropy(model(**inputs).logits, inputs['y'])\n",
         ),
     )
     good = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import call_text, seen
 from holter.checks.script import first_in_each, last_part
 from holter.finding import Evidence, Finding, Fix, Severity
@@ -48,38 +48,28 @@ class OptimizerMadeTooEarly(Check):
     stage = Stage.UPDATE
     needs = Needs(any_of=(("code",),))
     bad = (
-        case(
+        script(
             "then adapters",
-            files={
-                "a.py": "opt = torch.optim.AdamW(model.parameters(), lr=1e-4)\nmodel = get_peft_model(model, config)\n"
-                "loss.backward()\nopt.step()\n"
-            },
+            "opt = torch.optim.AdamW(model.parameters(), lr=1e-4)\nmodel = get_peft_model(model, config)\n"
+            "loss.backward()\nopt.step()\n",
         ),
-        case(
-            "then new rows",
-            files={"a.py": "opt = AdamW(model.parameters())\nmodel.resize_token_embeddings(len(tok))\nopt.step()\n"},
+        script(
+            "then new rows", "opt = AdamW(model.parameters())\nmodel.resize_token_embeddings(len(tok))\nopt.step()\n"
         ),
     )
     good = (
-        case(
+        script(
             "after the model",
-            files={
-                "a.py": "model = get_peft_model(model, config)\nopt = AdamW(model.parameters(), lr=1e-4)\nopt.step()\n"
-            },
+            "model = get_peft_model(model, config)\nopt = AdamW(model.parameters(), lr=1e-4)\nopt.step()\n",
         ),
-        case(
+        script(
             "made again",
-            files={
-                "a.py": "opt = AdamW(model.parameters())\nmodel = get_peft_model(model, config)\n"
-                "opt = AdamW(model.parameters())\nopt.step()\n"
-            },
+            "opt = AdamW(model.parameters())\nmodel = get_peft_model(model, config)\n"
+            "opt = AdamW(model.parameters())\nopt.step()\n",
         ),
-        case(
+        script(
             "for another run",
-            files={
-                "a.py": "opt = AdamW(model.parameters())\nopt.step()\n"
-                "model = AutoModel.from_pretrained('out')\nmodel.eval()\n"
-            },
+            "opt = AdamW(model.parameters())\nopt.step()\nmodel = AutoModel.from_pretrained('out')\nmodel.eval()\n",
         ),
     )
     not_enough = (case("no code"),)

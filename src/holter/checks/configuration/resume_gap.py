@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.configuration.resume_partial import OPTIMIZER, SCHEDULER, WHOLE
 from holter.checks.look import call_text, is_off, is_on, known, seen, written
 from holter.checks.script import argument, first_in_each, last_part, mentions, receiver, texts
@@ -57,58 +57,46 @@ class ResumeLeavesOut(Check):
     stage = Stage.RESUME
     needs = Needs(any_of=(("code",),))
     bad = (
-        case(
+        script(
             "from epoch 0",
-            files={
-                "a.py": "net.load_state_dict(c['net'])\nopt.load_state_dict(c['opt'])\nsched.load_state_dict(c['s'])\n"
-                "for epoch in range(args.epochs):\n"
-            },
+            "net.load_state_dict(c['net'])\nopt.load_state_dict(c['opt'])\nsched.load_state_dict(c['s'])\n"
+            "for epoch in range(args.epochs):\n",
         ),
-        case(
+        script(
             "saved, not loaded",
-            files={
-                "a.py": "torch.save({'m': net.state_dict(), 'o': opt.state_dict(), 's': sched.state_dict()}, path)\n"
-                "c = torch.load(path)\nnet.load_state_dict(c['m'])\nopt.load_state_dict(c['o'])\n"
-            },
+            "torch.save({'m': net.state_dict(), 'o': opt.state_dict(), 's': sched.state_dict()}, path)\n"
+            "c = torch.load(path)\nnet.load_state_dict(c['m'])\nopt.load_state_dict(c['o'])\n",
         ),
-        case(
+        script(
             "a flag",
-            files={
-                "a.py": "p.add_argument('--load_sched', action='store_true')\nnet.load_state_dict(c['m'])\n"
-                "if args.load_sched:\n    sched.load_state_dict(c['s'])\n"
-            },
+            "p.add_argument('--load_sched', action='store_true')\nnet.load_state_dict(c['m'])\n"
+            "if args.load_sched:\n    sched.load_state_dict(c['s'])\n",
         ),
-        case(
+        script(
             "a schedule after a function",
-            files={"a.py": "resume_optimizer(optimizer, args)\nscheduler = build_scheduler(optimizer, cfg)\n"},
+            "resume_optimizer(optimizer, args)\nscheduler = build_scheduler(optimizer, cfg)\n",
         ),
     )
     good = (
-        case(
+        script(
             "from its epoch",
-            files={
-                "a.py": "net.load_state_dict(c['net'])\nopt.load_state_dict(c['opt'])\nstart = c['epoch'] + 1\n"
-                "for epoch in range(start, 90):\n    train(net)\n"
-            },
+            "net.load_state_dict(c['net'])\nopt.load_state_dict(c['opt'])\nstart = c['epoch'] + 1\n"
+            "for epoch in range(start, 90):\n    train(net)\n",
         ),
-        case(
+        script(
             "all loaded",
-            files={
-                "a.py": "torch.save({'m': net.state_dict(), 'o': opt.state_dict(), 's': sched.state_dict()}, path)\n"
-                "c = torch.load(path)\nnet.load_state_dict(c['m'])\nopt.load_state_dict(c['o'])\n"
-                "sched.load_state_dict(c['s'])\n"
-            },
+            "torch.save({'m': net.state_dict(), 'o': opt.state_dict(), 's': sched.state_dict()}, path)\n"
+            "c = torch.load(path)\nnet.load_state_dict(c['m'])\nopt.load_state_dict(c['o'])\n"
+            "sched.load_state_dict(c['s'])\n",
         ),
-        case(
+        script(
             "a flag that is on",
-            files={
-                "a.py": "p.add_argument('--load_sched', default=True)\nnet.load_state_dict(c['m'])\n"
-                "if args.load_sched:\n    sched.load_state_dict(c['s'])\n"
-            },
+            "p.add_argument('--load_sched', default=True)\nnet.load_state_dict(c['m'])\n"
+            "if args.load_sched:\n    sched.load_state_dict(c['s'])\n",
         ),
-        case(
+        script(
             "a schedule at its epoch",
-            files={"a.py": "resume_optimizer(optimizer, args)\nscheduler = build_scheduler(optimizer, last_epoch=7)\n"},
+            "resume_optimizer(optimizer, args)\nscheduler = build_scheduler(optimizer, last_epoch=7)\n",
         ),
     )
     not_enough = (case("no code"),)

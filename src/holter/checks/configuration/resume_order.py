@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import seen, written
 from holter.checks.script import first_in_each, last_part, receiver
 from holter.finding import Evidence, Finding, Fix, Severity
@@ -51,56 +51,41 @@ class StateLoadedTooEarly(Check):
     stage = Stage.RESUME
     needs = Needs(any_of=(("code",),))
     bad = (
-        case(
+        script(
             "made anew",
-            files={
-                "a.py": "opt.load_state_dict(saved['opt'])\nopt = torch.optim.AdamW(net.parameters(), lr=1e-4)\n"
-                "opt.step()\n"
-            },
+            "opt.load_state_dict(saved['opt'])\nopt = torch.optim.AdamW(net.parameters(), lr=1e-4)\nopt.step()\n",
         ),
-        case(
+        script(
             "schedule made later",
-            files={
-                "a.py": "optimizer.load_state_dict(saved['o'])\n"
-                "sched = CosineAnnealingLR(optimizer, T_max=90)\nsched.load_state_dict(saved['s'])\n"
-            },
+            "optimizer.load_state_dict(saved['o'])\n"
+            "sched = CosineAnnealingLR(optimizer, T_max=90)\nsched.load_state_dict(saved['s'])\n",
         ),
-        case(
+        script(
             "groups shared",
-            files={
-                "a.py": "class Twice(Optimizer):\n    def __init__(self, params, inner):\n"
-                "        self.inner = inner(self.param_groups)\n"
-                "        self.param_groups = self.inner.param_groups\n"
-                "opt = Twice(net.parameters(), SGD)\nopt.load_state_dict(saved)\n"
-            },
+            "class Twice(Optimizer):\n    def __init__(self, params, inner):\n"
+            "        self.inner = inner(self.param_groups)\n"
+            "        self.param_groups = self.inner.param_groups\n"
+            "opt = Twice(net.parameters(), SGD)\nopt.load_state_dict(saved)\n",
         ),
     )
     good = (
-        case(
+        script(
             "in order",
-            files={
-                "a.py": "opt = AdamW(net.parameters())\nsched = CosineAnnealingLR(opt, T_max=90)\n"
-                "opt.load_state_dict(saved['o'])\nsched.load_state_dict(saved['s'])\n"
-            },
+            "opt = AdamW(net.parameters())\nsched = CosineAnnealingLR(opt, T_max=90)\n"
+            "opt.load_state_dict(saved['o'])\nsched.load_state_dict(saved['s'])\n",
         ),
-        case(
-            "at its epoch",
-            files={"a.py": "opt.load_state_dict(s)\nsched = StepLR(opt, step_size=30, last_epoch=start - 1)\n"},
+        script("at its epoch", "opt.load_state_dict(s)\nsched = StepLR(opt, step_size=30, last_epoch=start - 1)\n"),
+        script(
+            "one or the other", "if resume:\n    opt.load_state_dict(s)\nelse:\n    opt = AdamW(net.parameters())\n"
         ),
-        case(
-            "one or the other",
-            files={"a.py": "if resume:\n    opt.load_state_dict(s)\nelse:\n    opt = AdamW(net.parameters())\n"},
-        ),
-        case(
+        script(
             "groups linked again",
-            files={
-                "a.py": "class Twice(Optimizer):\n    def __init__(self, params, inner):\n"
-                "        self.inner = inner(self.param_groups)\n"
-                "        self.param_groups = self.inner.param_groups\n"
-                "    def load_state_dict(self, s):\n        super().load_state_dict(s)\n"
-                "        self.inner.param_groups = self.param_groups\n"
-                "opt = Twice(net.parameters(), SGD)\nopt.load_state_dict(saved)\n"
-            },
+            "class Twice(Optimizer):\n    def __init__(self, params, inner):\n"
+            "        self.inner = inner(self.param_groups)\n"
+            "        self.param_groups = self.inner.param_groups\n"
+            "    def load_state_dict(self, s):\n        super().load_state_dict(s)\n"
+            "        self.inner.param_groups = self.param_groups\n"
+            "opt = Twice(net.parameters(), SGD)\nopt.load_state_dict(saved)\n",
         ),
     )
     not_enough = (case("no code"),)

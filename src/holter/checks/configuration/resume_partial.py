@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import call_text, seen, written
 from holter.checks.script import first_in_each, last_part, receiver
 from holter.finding import Evidence, Finding, Fix, Severity
@@ -68,112 +68,80 @@ class ResumeLoadsLess(Check):
     stage = Stage.RESUME
     needs = Needs(any_of=(("code",),))
     bad = (
-        case(
+        script(
             "weights and epoch",
-            files={
-                "a.py": "ckpt = torch.load(args.resume)\nmodel.load_state_dict(ckpt['model'])\n"
-                "start_epoch = ckpt['epoch'] + 1\nfor epoch in range(start_epoch, 90):\n    loss.backward()\n"
-                "    optimizer.step()\n"
-            },
+            "ckpt = torch.load(args.resume)\nmodel.load_state_dict(ckpt['model'])\n"
+            "start_epoch = ckpt['epoch'] + 1\nfor epoch in range(start_epoch, 90):\n    loss.backward()\n"
+            "    optimizer.step()\n",
         ),
-        case(
+        script(
             "two functions",
-            files={
-                "a.py": "def save(path):\n    torch.save(model.state_dict(), path)\ndef resume(path):\n"
-                "    model.load_state_dict(torch.load(path))\n"
-            },
+            "def save(path):\n    torch.save(model.state_dict(), path)\ndef resume(path):\n"
+            "    model.load_state_dict(torch.load(path))\n",
         ),
-        case(
+        script(
             "the epoch of a name",
-            files={
-                "a.py": "net.load_state_dict(torch.load(os.path.join(args.resume_from_checkpoint, 'model.bin')))\n"
-                "starting_epoch = int(args.resume_from_checkpoint.split('_')[-1]) + 1\n"
-            },
+            "net.load_state_dict(torch.load(os.path.join(args.resume_from_checkpoint, 'model.bin')))\n"
+            "starting_epoch = int(args.resume_from_checkpoint.split('_')[-1]) + 1\n",
         ),
-        case(
+        script(
             "an excerpt",
-            files={
-                "a.py": "ckpt = torch.load(args.resume, map_location='cpu')\nargs.start_epoch = ckpt['epoch'] + 1\n"
-                "model.load_state_dict(ckpt['state_dict'])\n"
-            },
+            "ckpt = torch.load(args.resume, map_location='cpu')\nargs.start_epoch = ckpt['epoch'] + 1\n"
+            "model.load_state_dict(ckpt['state_dict'])\n",
         ),
-        case(
+        script(
             "no schedule",
-            files={
-                "a.py": "ckpt = torch.load(path)\nnet.load_state_dict(ckpt['net'])\nopt.load_state_dict(ckpt['opt'])\n"
-                "start_epoch = ckpt['epoch']\nsched = CosineAnnealingLR(opt, 90)\n"
-                "for e in range(start_epoch, 90):\n    loss.backward()\n    opt.step()\n    sched.step()\n"
-            },
+            "ckpt = torch.load(path)\nnet.load_state_dict(ckpt['net'])\nopt.load_state_dict(ckpt['opt'])\n"
+            "start_epoch = ckpt['epoch']\nsched = CosineAnnealingLR(opt, 90)\n"
+            "for e in range(start_epoch, 90):\n    loss.backward()\n    opt.step()\n    sched.step()\n",
         ),
-        case(
+        script(
             "Lightning",
-            files={
-                "a.py": "model = Net.load_from_checkpoint(args.resume_path)\ntrainer = pl.Trainer(max_epochs=9)\n"
-                "trainer.fit(model, loader)\n"
-            },
+            "model = Net.load_from_checkpoint(args.resume_path)\ntrainer = pl.Trainer(max_epochs=9)\n"
+            "trainer.fit(model, loader)\n",
         ),
-        case(
-            "a Trainer",
-            files={
-                "a.py": "m = AutoModel.from_pretrained(last_checkpoint)\ntrainer = Trainer(m, args)\ntrainer.train()\n"
-            },
+        script(
+            "a Trainer", "m = AutoModel.from_pretrained(last_checkpoint)\ntrainer = Trainer(m, args)\ntrainer.train()\n"
         ),
-        case(
-            "Keras",
-            files={"a.py": "model.load_weights(last_checkpoint)\nmodel.fit(x, y, initial_epoch=12, epochs=40)\n"},
-        ),
+        script("Keras", "model.load_weights(last_checkpoint)\nmodel.fit(x, y, initial_epoch=12, epochs=40)\n"),
     )
     good = (
-        case(
+        script(
             "all",
-            files={
-                "a.py": "ckpt = torch.load(args.resume)\nmodel.load_state_dict(ckpt['model'])\n"
-                "optimizer.load_state_dict(ckpt['optimizer'])\nscheduler.load_state_dict(ckpt['scheduler'])\n"
-                "start_epoch = ckpt['epoch'] + 1\nloss.backward()\noptimizer.step()\nscheduler.step()\n"
-            },
+            "ckpt = torch.load(args.resume)\nmodel.load_state_dict(ckpt['model'])\n"
+            "optimizer.load_state_dict(ckpt['optimizer'])\nscheduler.load_state_dict(ckpt['scheduler'])\n"
+            "start_epoch = ckpt['epoch'] + 1\nloss.backward()\noptimizer.step()\nscheduler.step()\n",
         ),
-        case(
+        script(
             "a function that loads for prediction",
-            files={
-                "a.py": "def save(path):\n    torch.save(model.state_dict(), path)\ndef load(path):\n"
-                "    model.load_state_dict(torch.load(path))\n"
-            },
+            "def save(path):\n    torch.save(model.state_dict(), path)\ndef load(path):\n"
+            "    model.load_state_dict(torch.load(path))\n",
         ),
-        case(
+        script(
             "a new stage from the weights",
-            files={
-                "a.py": "ckpt = torch.load('pretrained.pt')\nmodel.load_state_dict(ckpt['model'])\nloss.backward()\n"
-                "optimizer.step()\n"
-            },
+            "ckpt = torch.load('pretrained.pt')\nmodel.load_state_dict(ckpt['model'])\nloss.backward()\n"
+            "optimizer.step()\n",
         ),
-        case(
+        script(
             "at its epoch",
-            files={
-                "a.py": "ckpt = torch.load(path)\nnet.load_state_dict(ckpt['net'])\nopt.load_state_dict(ckpt['opt'])\n"
-                "start_epoch = ckpt['epoch']\nsched = StepLR(opt, 30, last_epoch=start_epoch - 1)\n"
-                "loss.backward()\nopt.step()\nsched.step()\n"
-            },
+            "ckpt = torch.load(path)\nnet.load_state_dict(ckpt['net'])\nopt.load_state_dict(ckpt['opt'])\n"
+            "start_epoch = ckpt['epoch']\nsched = StepLR(opt, 30, last_epoch=start_epoch - 1)\n"
+            "loss.backward()\nopt.step()\nsched.step()\n",
         ),
-        case(
+        script(
             "an evaluation",
-            files={
-                "a.py": "ckpt = torch.load(path)\nmodel.load_state_dict(ckpt['model'])\nepoch = ckpt['epoch']\n"
-                "model.eval()\nprint(score(model), epoch)\n"
-            },
+            "ckpt = torch.load(path)\nmodel.load_state_dict(ckpt['model'])\nepoch = ckpt['epoch']\n"
+            "model.eval()\nprint(score(model), epoch)\n",
         ),
-        case(
+        script(
             "a Trainer, the checkpoint",
-            files={
-                "a.py": "m = AutoModel.from_pretrained(last_checkpoint)\ntrainer = Trainer(m, args)\n"
-                "trainer.train(resume_from_checkpoint=last_checkpoint)\n"
-            },
+            "m = AutoModel.from_pretrained(last_checkpoint)\ntrainer = Trainer(m, args)\n"
+            "trainer.train(resume_from_checkpoint=last_checkpoint)\n",
         ),
-        case(
+        script(
             "Lightning, the checkpoint",
-            files={
-                "a.py": "model = Net.load_from_checkpoint(args.resume_path)\ntrainer = pl.Trainer(max_epochs=9)\n"
-                "trainer.fit(model, loader, ckpt_path=args.resume_path)\n"
-            },
+            "model = Net.load_from_checkpoint(args.resume_path)\ntrainer = pl.Trainer(max_epochs=9)\n"
+            "trainer.fit(model, loader, ckpt_path=args.resume_path)\n",
         ),
     )
     not_enough = (case("no code"),)

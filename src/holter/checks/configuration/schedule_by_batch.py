@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import plain, seen, written
 from holter.checks.script import argument, first_in_each, last_part, receiver
 from holter.checks.symptoms import number
@@ -65,70 +65,52 @@ class EpochScheduleByBatch(Check):
     stage = Stage.SCHEDULE
     needs = Needs(any_of=(("code",),))
     bad = (
-        case(
+        script(
             "every batch",
-            files={
-                "a.py": "decay = lr_scheduler.StepLR(opt, step_size=5, gamma=0.2)\nfor e in range(epochs):\n"
-                "    for x, y in loader:\n        loss.backward()\n        opt.step()\n        scheduler.step()\n"
-            },
+            "decay = lr_scheduler.StepLR(opt, step_size=5, gamma=0.2)\nfor e in range(epochs):\n"
+            "    for x, y in loader:\n        loss.backward()\n        opt.step()\n        scheduler.step()\n",
         ),
-        case(
+        script(
             "one loop shown",
-            files={
-                "a.py": "scheduler = MultiStepLR(opt, [30, 60])\nfor x, y in loader:\n    loss.backward()\n"
-                "    opt.step()\n    scheduler.step()\n"
-            },
+            "scheduler = MultiStepLR(opt, [30, 60])\nfor x, y in loader:\n    loss.backward()\n"
+            "    opt.step()\n    scheduler.step()\n",
         ),
-        case(
+        script(
             "named after epochs",
-            files={
-                "a.py": "sched = StepLR(opt, args.decay_epochs)\nfor x, y in loader:\n    loss.backward()\n"
-                "    opt.step()\n    sched.step()\n"
-            },
+            "sched = StepLR(opt, args.decay_epochs)\nfor x, y in loader:\n    loss.backward()\n"
+            "    opt.step()\n    sched.step()\n",
         ),
-        case(
+        script(
             "a plateau",
-            files={
-                "a.py": "plateau_scheduler = ReduceLROnPlateau(opt, patience=3)\nfor x, y in loader:\n"
-                "    loss.backward()\n    opt.step()\n    plateau_scheduler.step(loss)\n"
-            },
+            "plateau_scheduler = ReduceLROnPlateau(opt, patience=3)\nfor x, y in loader:\n"
+            "    loss.backward()\n    opt.step()\n    plateau_scheduler.step(loss)\n",
         ),
-        case(
+        script(
             "in the function of a step",
-            files={
-                "a.py": "class T:\n    def train_step(self, x):\n        loss.backward()\n        self.opt.step()\n"
-                "        if isinstance(self.scheduler, ReduceLROnPlateau):\n            self.scheduler.step(loss)\n"
-            },
+            "class T:\n    def train_step(self, x):\n        loss.backward()\n        self.opt.step()\n"
+            "        if isinstance(self.scheduler, ReduceLROnPlateau):\n            self.scheduler.step(loss)\n",
         ),
     )
     good = (
-        case(
+        script(
             "every epoch",
-            files={
-                "a.py": "scheduler = StepLR(opt, step_size=5)\nfor e in range(epochs):\n    for x, y in loader:\n"
-                "        loss.backward()\n        opt.step()\n    scheduler.step()\n"
-            },
+            "scheduler = StepLR(opt, step_size=5)\nfor e in range(epochs):\n    for x, y in loader:\n"
+            "        loss.backward()\n        opt.step()\n    scheduler.step()\n",
         ),
-        case(
+        script(
             "counted in updates",
-            files={
-                "a.py": "scheduler = StepLR(opt, step_size=20000, gamma=0.5)\nfor x, y in loader:\n"
-                "    loss.backward()\n    opt.step()\n    scheduler.step()\n"
-            },
+            "scheduler = StepLR(opt, step_size=20000, gamma=0.5)\nfor x, y in loader:\n"
+            "    loss.backward()\n    opt.step()\n    scheduler.step()\n",
         ),
-        case(
+        script(
             "at the end of an epoch",
-            files={
-                "a.py": "scheduler = StepLR(opt, step_size=5)\nfor i, x in enumerate(loader):\n    loss.backward()\n"
-                "    opt.step()\n    if (i + 1) % len(loader) == 0:\n        scheduler.step()\n"
-            },
+            "scheduler = StepLR(opt, step_size=5)\nfor i, x in enumerate(loader):\n    loss.backward()\n"
+            "    opt.step()\n    if (i + 1) % len(loader) == 0:\n        scheduler.step()\n",
         ),
-        case(
+        script(
             "a slow decay",
-            files={
-                "a.py": "scheduler = ExponentialLR(opt, gamma=0.9999)\nfor x, y in loader:\n    loss.backward()\n"
-                "    opt.step()\n    scheduler.step()\n"
-            },
+            "scheduler = ExponentialLR(opt, gamma=0.9999)\nfor x, y in loader:\n    loss.backward()\n"
+            "    opt.step()\n    scheduler.step()\n",
         ),
     )
     not_enough = (case("no code"),)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.configuration._schedule_units import (
     ACCUMULATION,
     IN_EPOCHS,
@@ -85,165 +85,120 @@ class ScheduleLengthWrong(Check):
     stage = Stage.SCHEDULE
     needs = Needs(any_of=(("code",),))
     bad = (
-        case(
+        script(
             "exchanged",
-            files={
-                "a.py": "s = get_linear_schedule_with_warmup(opt, num_warmup_steps=total, "
-                "num_training_steps=warmup_ratio * total)\n"
-            },
+            "s = get_linear_schedule_with_warmup(opt, num_warmup_steps=total, "
+            "num_training_steps=warmup_ratio * total)\n",
         ),
-        case(
+        script(
             "a share of 0 for a warmup in steps",
-            files={
-                "a.py": "warmup_steps = args.warmup_steps\nif args.warmup_ratio >= 0:\n"
-                "    warmup_steps = int(total * args.warmup_ratio)\n"
-            },
+            "warmup_steps = args.warmup_steps\nif args.warmup_ratio >= 0:\n"
+            "    warmup_steps = int(total * args.warmup_ratio)\n",
         ),
-        case(
+        script(
             "batches, stepped by epoch",
-            files={
-                "a.py": "s = get_linear_schedule_with_warmup(opt, 500, len(loader) * epochs)\nfor e in range(epochs):\n"
-                "    for b in loader:\n        loss.backward()\n        opt.step()\n    s.step()\n"
-            },
+            "s = get_linear_schedule_with_warmup(opt, 500, len(loader) * epochs)\nfor e in range(epochs):\n"
+            "    for b in loader:\n        loss.backward()\n        opt.step()\n    s.step()\n",
         ),
-        case(
+        script(
             "Lightning, without its interval",
-            files={
-                "a.py": "class M(LightningModule):\n    def configure_optimizers(self):\n"
-                "        s = get_cosine_schedule_with_warmup(opt, 100, self.total_steps)\n        return [opt], [s]\n"
-            },
+            "class M(LightningModule):\n    def configure_optimizers(self):\n"
+            "        s = get_cosine_schedule_with_warmup(opt, 100, self.total_steps)\n        return [opt], [s]\n",
         ),
-        case(
+        script(
             "an interval in the wrong place",
-            files={
-                "a.py": "def configure_optimizers(self):\n    s = LambdaLR(opt, f)\n"
-                "    return {'optimizer': opt, 'lr_scheduler': s, 'interval': 'step'}\n"
-            },
+            "def configure_optimizers(self):\n    s = LambdaLR(opt, f)\n"
+            "    return {'optimizer': opt, 'lr_scheduler': s, 'interval': 'step'}\n",
         ),
-        case(
+        script(
             "all of it is warmup",
-            files={
-                "a.py": "n = len(dl) * cfg.epochs\ns = get_linear_schedule_with_warmup(o, 2 * len(dl), n)\n"
-                "cfg.epochs = 1\n"
-            },
+            "n = len(dl) * cfg.epochs\ns = get_linear_schedule_with_warmup(o, 2 * len(dl), n)\ncfg.epochs = 1\n",
         ),
-        case(
+        script(
             "a cycle of batches, stepped by epoch",
-            files={
-                "a.py": "s = OneCycleLR(o, max_lr=1e-3, steps_per_epoch=len(dl), epochs=9)\nfor epoch in range(9):\n"
-                "    train_one_epoch(net, dl, o)\n    s.step()\n"
-            },
+            "s = OneCycleLR(o, max_lr=1e-3, steps_per_epoch=len(dl), epochs=9)\nfor epoch in range(9):\n"
+            "    train_one_epoch(net, dl, o)\n    s.step()\n",
         ),
         case("divided by the epochs", files={"a.py": "t_total = len(train_loader) // num_epochs\n"}),
         case("rows", files={"a.py": "fn = create_learning_rate_fn(len(data['train']), warmup_steps, lr)\n"}),
-        case(
-            "epochs for a total",
-            files={"a.py": "s = OneCycleLR(opt, max_lr, epochs, steps_per_epoch=len(loader))\n"},
-        ),
-        case(
+        script("epochs for a total", "s = OneCycleLR(opt, max_lr, epochs, steps_per_epoch=len(loader))\n"),
+        script(
             "the trainer accumulates",
-            files={
-                "a.py": "steps = len(rows) // batch_size * epochs\nm = Net(steps=steps)\n"
-                "t = pl.Trainer(max_epochs=9, accumulate_grad_batches=4)\n"
-            },
+            "steps = len(rows) // batch_size * epochs\nm = Net(steps=steps)\n"
+            "t = pl.Trainer(max_epochs=9, accumulate_grad_batches=4)\n",
         ),
-        case(
+        script(
             "epochs for steps",
-            files={"a.py": "s = get_scheduler(name, opt, max_steps=cfg.max_epoch)\n# every optimizer step\ns.step()\n"},
+            "s = get_scheduler(name, opt, max_steps=cfg.max_epoch)\n# every optimizer step\ns.step()\n",
         ),
         case("divided again", files={"a.py": "total_steps = epochs * (len(train_loader) // cfg.batch_size)\n"}),
-        case(
+        script(
             "times the accumulation",
-            files={
-                "a.py": "s = get_scheduler('linear', optimizer=o, num_training_steps=n * args.accumulation_steps)\n"
-                "model, o, s = accelerator.prepare(model, o, s)\n"
-            },
+            "s = get_scheduler('linear', optimizer=o, num_training_steps=n * args.accumulation_steps)\n"
+            "model, o, s = accelerator.prepare(model, o, s)\n",
         ),
-        case(
+        script(
             "micro-batches",
-            files={
-                "a.py": "n = len(loader) * epochs\ns = get_linear_schedule_with_warmup(o, 10, n)\n"
-                "for e in range(epochs):\n    for i, b in enumerate(loader):\n        loss.backward()\n"
-                "        if i % accum == 0:\n            o.step()\n            s.step()\n"
-            },
+            "n = len(loader) * epochs\ns = get_linear_schedule_with_warmup(o, 10, n)\n"
+            "for e in range(epochs):\n    for i, b in enumerate(loader):\n        loss.backward()\n"
+            "        if i % accum == 0:\n            o.step()\n            s.step()\n",
         ),
-        case(
+        script(
             "epochs",
-            files={
-                "a.py": "scheduler = CosineAnnealingLR(optimizer, T_max=epochs)\nfor e in range(epochs):\n"
-                "    for b in loader:\n        loss.backward()\n        optimizer.step()\n        scheduler.step()\n"
-            },
+            "scheduler = CosineAnnealingLR(optimizer, T_max=epochs)\nfor e in range(epochs):\n"
+            "    for b in loader:\n        loss.backward()\n        optimizer.step()\n        scheduler.step()\n",
         ),
     )
     good = (
-        case(
-            "rows over the batch size",
-            files={"a.py": "s = create_lr_schedule(len(train_rows) // batch_size * epochs, warmup)\n"},
-        ),
-        case(
+        script("rows over the batch size", "s = create_lr_schedule(len(train_rows) // batch_size * epochs, warmup)\n"),
+        script(
             "a function that divides",
-            files={"a.py": "fn = create_learning_rate_fn(len(train_dataset), train_batch_size, epochs, warmup, lr)\n"},
+            "fn = create_learning_rate_fn(len(train_dataset), train_batch_size, epochs, warmup, lr)\n",
         ),
-        case(
+        script(
             "a share where there is one",
-            files={
-                "a.py": "warmup_steps = args.warmup_steps\nif args.warmup_ratio > 0:\n"
-                "    warmup_steps = int(total * args.warmup_ratio)\n"
-            },
+            "warmup_steps = args.warmup_steps\nif args.warmup_ratio > 0:\n"
+            "    warmup_steps = int(total * args.warmup_ratio)\n",
         ),
-        case(
+        script(
             "Lightning, with its interval",
-            files={
-                "a.py": "class M(LightningModule):\n    def configure_optimizers(self):\n"
-                "        s = get_cosine_schedule_with_warmup(opt, 100, self.total_steps)\n"
-                "        return [opt], [{'scheduler': s, 'interval': 'step'}]\n"
-            },
+            "class M(LightningModule):\n    def configure_optimizers(self):\n"
+            "        s = get_cosine_schedule_with_warmup(opt, 100, self.total_steps)\n"
+            "        return [opt], [{'scheduler': s, 'interval': 'step'}]\n",
         ),
         case("one epoch of warmup", files={"a.py": "s = get_cosine_schedule_with_warmup(o, len(dl), len(dl) * 9)\n"}),
-        case(
+        script(
             "a cycle of batches, handed on",
-            files={
-                "a.py": "s = OneCycleLR(o, max_lr=1e-3, steps_per_epoch=len(dl), epochs=9)\nfor epoch in range(9):\n"
-                "    train_one_epoch(net, dl, o, s)\n"
-            },
+            "s = OneCycleLR(o, max_lr=1e-3, steps_per_epoch=len(dl), epochs=9)\nfor epoch in range(9):\n"
+            "    train_one_epoch(net, dl, o, s)\n",
         ),
         case("batches times epochs", files={"a.py": "total_steps = len(train_loader) * epochs\n"}),
-        case(
+        script(
             "the accumulation is in the length",
-            files={
-                "a.py": "steps = len(rows) // (batch_size * accum) * epochs\nm = Net(steps=steps)\n"
-                "t = pl.Trainer(max_epochs=9, accumulate_grad_batches=accum)\n"
-            },
+            "steps = len(rows) // (batch_size * accum) * epochs\nm = Net(steps=steps)\n"
+            "t = pl.Trainer(max_epochs=9, accumulate_grad_batches=accum)\n",
         ),
-        case(
+        script(
             "in their places",
-            files={
-                "a.py": "s = get_linear_schedule_with_warmup(opt, num_warmup_steps=warmup_ratio * total, "
-                "num_training_steps=total)\n"
-            },
+            "s = get_linear_schedule_with_warmup(opt, num_warmup_steps=warmup_ratio * total, "
+            "num_training_steps=total)\n",
         ),
         case("rows over the size", files={"a.py": "total_steps = epochs * (len(train_rows) // cfg.batch_size)\n"}),
-        case(
+        script(
             "updates",
-            files={
-                "a.py": "n = len(loader) // accum * epochs\ns = get_linear_schedule_with_warmup(o, 10, n)\n"
-                "for e in range(epochs):\n    for i, b in enumerate(loader):\n        loss.backward()\n"
-                "        if i % accum == 0:\n            o.step()\n            s.step()\n"
-            },
+            "n = len(loader) // accum * epochs\ns = get_linear_schedule_with_warmup(o, 10, n)\n"
+            "for e in range(epochs):\n    for i, b in enumerate(loader):\n        loss.backward()\n"
+            "        if i % accum == 0:\n            o.step()\n            s.step()\n",
         ),
-        case(
+        script(
             "epochs, stepped by epoch",
-            files={
-                "a.py": "scheduler = CosineAnnealingLR(optimizer, T_max=epochs)\nfor e in range(epochs):\n"
-                "    for b in loader:\n        loss.backward()\n        optimizer.step()\n    scheduler.step()\n"
-            },
+            "scheduler = CosineAnnealingLR(optimizer, T_max=epochs)\nfor e in range(epochs):\n"
+            "    for b in loader:\n        loss.backward()\n        optimizer.step()\n    scheduler.step()\n",
         ),
-        case(
+        script(
             "times the processes",
-            files={
-                "a.py": "s = get_scheduler('linear', o, num_training_steps=n * accelerator.num_processes)\n"
-                "s = accelerator.prepare(s)\n"
-            },
+            "s = get_scheduler('linear', o, num_training_steps=n * accelerator.num_processes)\n"
+            "s = accelerator.prepare(s)\n",
         ),
     )
     not_enough = (case("no code"),)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import calls, facts_of, is_off, is_on, known, mixed_half, plain, seen, switched_on, written
 from holter.checks.messages import said
 from holter.checks.script import last_part, mentions, receiver
@@ -88,10 +88,7 @@ class SchedulerRunsAhead(Check):
         )
     )
     bad = (
-        case(
-            "twice",
-            files={"a.py": "for b in dl:\n    net(b).backward()\n    opt.step()\n    sched.step()\n    sched.step()\n"},
-        ),
+        script("twice", "for b in dl:\n    net(b).backward()\n    opt.step()\n    sched.step()\n    sched.step()\n"),
         case("counted", facts={"scheduler_steps_per_call": 4}),
         case(
             "warned of",
@@ -116,19 +113,15 @@ class SchedulerRunsAhead(Check):
                 "o, s = accelerator.prepare(o, s)\n# split_batches: False\n"
             },
         ),
-        case(
+        script(
             "prepared, stepped once an epoch",
-            files={
-                "a.py": "net, sched = accelerator.prepare(net, sched)\nfor epoch in range(9):\n    for b in dl:\n"
-                "        opt.step()\n    sched.step()\n"
-            },
+            "net, sched = accelerator.prepare(net, sched)\nfor epoch in range(9):\n    for b in dl:\n"
+            "        opt.step()\n    sched.step()\n",
         ),
-        case(
+        script(
             "prepared, waiting for a plateau",
-            files={
-                "a.py": "lr_sched = ReduceLROnPlateau(opt)\nnet, lr_sched = accelerator.prepare(net, lr_sched)\n"
-                "lr_sched.step(val_loss)\n"
-            },
+            "lr_sched = ReduceLROnPlateau(opt)\nnet, lr_sched = accelerator.prepare(net, lr_sched)\n"
+            "lr_sched.step(val_loss)\n",
         ),
         case(
             "every process",
@@ -136,12 +129,10 @@ class SchedulerRunsAhead(Check):
         ),
     )
     good = (
-        case(
+        script(
             "one of two",
-            files={
-                "a.py": "for b in dl:\n    net(b).backward()\n    opt.step()\n    if warm:\n        sched.step()\n"
-                "    else:\n        sched.step()\n"
-            },
+            "for b in dl:\n    net(b).backward()\n    opt.step()\n    if warm:\n        sched.step()\n"
+            "    else:\n        sched.step()\n",
         ),
         case("counted once", facts={"scheduler_steps_per_update": 1}),
         case(
@@ -167,20 +158,16 @@ class SchedulerRunsAhead(Check):
             config={"world_size": 4, "split_batches": True},
             files={"a.py": "s = LinearLR(opt, total_iters=steps)\ns = accelerator.prepare(s)\n"},
         ),
-        case(
+        script(
             "prepared, told to step alone",
-            files={
-                "a.py": "accelerator = Accelerator(step_scheduler_with_optimizer=False)\n"
-                "net, sched = accelerator.prepare(net, sched)\nfor epoch in range(9):\n    for b in dl:\n"
-                "        opt.step()\n    sched.step()\n"
-            },
+            "accelerator = Accelerator(step_scheduler_with_optimizer=False)\n"
+            "net, sched = accelerator.prepare(net, sched)\nfor epoch in range(9):\n    for b in dl:\n"
+            "        opt.step()\n    sched.step()\n",
         ),
-        case(
+        script(
             "not prepared",
-            files={
-                "a.py": "net, opt = accelerator.prepare(net, opt)\nfor epoch in range(9):\n    for b in dl:\n"
-                "        opt.step()\n    sched.step()\n"
-            },
+            "net, opt = accelerator.prepare(net, opt)\nfor epoch in range(9):\n    for b in dl:\n"
+            "        opt.step()\n    sched.step()\n",
         ),
         case("with the optimizer", facts={"training_step.scheduler_per_micro_batch": False}),
         case("one process", config={"world_size": 1, "versions.accelerate": "0.21.0", "lr_scheduler_type": "StepLR"}),

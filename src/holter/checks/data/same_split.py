@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.data._pieces import BY_ROW, HELD_OUT_SIDE, TRAIN_SIDE, overlapping_pieces, ranges_that_meet
 from holter.checks.look import known, seen, written
 from holter.checks.messages import quote, said, statements
@@ -169,14 +169,8 @@ class EvaluatesOnTrainingData(Check):
     bad = (
         case("arguments", files={"a.py": "t = Trainer(model=m, args=a, train_dataset=data, eval_dataset=data)\n"}),
         case("files", config={"train_file": "all.json", "validation_file": "all.json"}),
-        case(
-            "a part of it",
-            files={"a.py": "t = Trainer(train_dataset=d['train'], eval_dataset=d['train'].select(range(99)))\n"},
-        ),
-        case(
-            "by another name",
-            files={"a.py": "held = rows\nt = Trainer(model=m, train_dataset=rows, eval_dataset=held)\n"},
-        ),
+        script("a part of it", "t = Trainer(train_dataset=d['train'], eval_dataset=d['train'].select(range(99)))\n"),
+        script("by another name", "held = rows\nt = Trainer(model=m, train_dataset=rows, eval_dataset=held)\n"),
         case("one view", files={"config.yaml": "loader:\n  train_view: train\n  val_view: train\n"}),
         case(
             "one list of annotations",
@@ -213,14 +207,9 @@ class EvaluatesOnTrainingData(Check):
         case("logged", files={"log.txt": "loaded 2 sets\ntrain=900 val=50 val-rows-also-in-train = 40/50 (80.0%)\n"}),
     )
     good = (
-        case(
-            "split", files={"a.py": "t = Trainer(model=m, args=a, train_dataset=d['train'], eval_dataset=d['test'])\n"}
-        ),
+        script("split", "t = Trainer(model=m, args=a, train_dataset=d['train'], eval_dataset=d['test'])\n"),
         case("files", config={"train_file": "train.json", "validation_file": "dev.json"}),
-        case(
-            "parts of one set",
-            files={"a.py": "t = Trainer(train_dataset=d[:900], eval_dataset=d[900:])\n"},
-        ),
+        script("parts of one set", "t = Trainer(train_dataset=d[:900], eval_dataset=d[900:])\n"),
         case("words on both sides", facts={"train_test_shared_vocabulary": 0.9}),
         case("one row each", facts={"windows_per_patient": 1, "split": "row level, shuffled"}),
         case("split by patient", facts={"windows_per_patient": 6, "split": "by patient"}),

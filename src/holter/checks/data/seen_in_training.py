@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.data._sides import HELD_OUT, measured_on_training, side_of
 from holter.checks.look import call_text, seen, written
 from holter.checks.noted import words_of
@@ -71,145 +71,94 @@ class HeldOutRowsSeenInTraining(Check):
     stage = Stage.DATA
     needs = Needs(any_of=(("code",),))
     bad = (
-        case(
+        script(
             "split twice",
-            files={
-                "a.py": "X_train, X_test, y_train, y_test = train_test_split(X, y)\n"
-                "X_train, X_dsel, y_train, y_dsel = train_test_split(X, y, test_size=0.5)\n"
-            },
+            "X_train, X_test, y_train, y_test = train_test_split(X, y)\n"
+            "X_train, X_dsel, y_train, y_dsel = train_test_split(X, y, test_size=0.5)\n",
         ),
-        case(
+        script(
             "the loader of the other side",
-            files={
-                "a.py": "train_loader = DataLoader(train_set, batch_size=32, shuffle=True)\n"
-                "val_loader = DataLoader(train_set, batch_size=32)\n"
-            },
+            "train_loader = DataLoader(train_set, batch_size=32, shuffle=True)\n"
+            "val_loader = DataLoader(train_set, batch_size=32)\n",
         ),
-        case(
+        script(
             "the set of the other side",
-            files={
-                "a.py": "train_ds = load_dataset('glue', 'sst2', split='train')\n"
-                "eval_ds = load_dataset('glue', 'sst2', split='train')\n"
-            },
+            "train_ds = load_dataset('glue', 'sst2', split='train')\n"
+            "eval_ds = load_dataset('glue', 'sst2', split='train')\n",
         ),
-        case(
-            "a flag",
-            files={"a.py": "train_set = MNIST(root, train=True)\ntest_set = MNIST(root, train=True)\n"},
-        ),
-        case(
-            "validated on the same rows",
-            files={"a.py": "m.fit(x_train, y_train, validation_data=(x_train, y_train))\n"},
-        ),
+        script("a flag", "train_set = MNIST(root, train=True)\ntest_set = MNIST(root, train=True)\n"),
+        script("validated on the same rows", "m.fit(x_train, y_train, validation_data=(x_train, y_train))\n"),
         case("one loader, twice", files={"a.py": "trainer.fit(model, train_dl, val_dataloaders=train_dl)\n"}),
-        case(
+        script(
             "fitted to all",
-            files={
-                "a.py": "X_train, X_test, y_train, y_test = train_test_split(X, y)\nclf.fit(X, y)\n"
-                "print(clf.score(X_test, y_test))\n"
-            },
+            "X_train, X_test, y_train, y_test = train_test_split(X, y)\nclf.fit(X, y)\n"
+            "print(clf.score(X_test, y_test))\n",
         ),
-        case(
-            "the loader of training, measured on",
-            files={"a.py": "acc = evaluate(model, train_loader)\nprint('val acc', acc)\n"},
-        ),
-        case(
-            "joined",
-            files={"a.py": "train_set = ConcatDataset([train_set, test_set])\ntest_loader = DataLoader(test_set)\n"},
-        ),
-        case(
+        script("the loader of training, measured on", "acc = evaluate(model, train_loader)\nprint('val acc', acc)\n"),
+        script("joined", "train_set = ConcatDataset([train_set, test_set])\ntest_loader = DataLoader(test_set)\n"),
+        script(
             "joined parts of one set",
-            files={
-                "a.py": "train_ds = concatenate_datasets([d['train'], d['test']])\n"
-                "t = SFTTrainer(train_dataset=train_ds, eval_dataset=d['test'].map(tok))\n"
-            },
+            "train_ds = concatenate_datasets([d['train'], d['test']])\n"
+            "t = SFTTrainer(train_dataset=train_ds, eval_dataset=d['test'].map(tok))\n",
         ),
-        case(
+        script(
             "joined, and chosen on it",
-            files={
-                "a.py": "dtrain_val = xgb.DMatrix(np.concatenate([train_X, val_X]))\n"
-                "# the weights are then chosen on the validation set\n"
-            },
+            "dtrain_val = xgb.DMatrix(np.concatenate([train_X, val_X]))\n"
+            "# the weights are then chosen on the validation set\n",
         ),
     )
     good = (
-        case(
+        script(
             "both sides measured",
-            files={"a.py": "a = evaluate(model, train_loader)\nb = evaluate(model, val_loader)\nprint('val acc', b)\n"},
+            "a = evaluate(model, train_loader)\nb = evaluate(model, val_loader)\nprint('val acc', b)\n",
         ),
         case("called what it is", files={"a.py": "acc = evaluate(model, train_loader)\nprint('train acc', acc)\n"}),
-        case(
+        script(
             "split in three",
-            files={
-                "a.py": "X_train, X_test, y_train, y_test = train_test_split(X, y)\n"
-                "X_train, X_val, y_train, y_val = train_test_split(X_train, y_train)\n"
-            },
+            "X_train, X_test, y_train, y_test = train_test_split(X, y)\n"
+            "X_train, X_val, y_train, y_val = train_test_split(X_train, y_train)\n",
         ),
-        case(
-            "what is left is split again",
-            files={"a.py": "train, rest = train_test_split(df)\nval, test = train_test_split(rest)\n"},
+        script(
+            "what is left is split again", "train, rest = train_test_split(df)\nval, test = train_test_split(rest)\n"
         ),
-        case(
+        script(
             "either",
-            files={
-                "a.py": "if small:\n    train, test = train_test_split(df, test_size=0.5)\n"
-                "else:\n    train, test = train_test_split(df, test_size=0.1)\n"
-            },
+            "if small:\n    train, test = train_test_split(df, test_size=0.5)\n"
+            "else:\n    train, test = train_test_split(df, test_size=0.1)\n",
         ),
-        case(
-            "two experiments",
-            files={"a.py": "a_train, a_test = train_test_split(df)\nb_train, b_test = train_test_split(df)\n"},
-        ),
-        case(
+        script("two experiments", "a_train, a_test = train_test_split(df)\nb_train, b_test = train_test_split(df)\n"),
+        script(
             "labels of the same rows",
-            files={
-                "a.py": "tr_x, va_x, tr_y, va_y = train_test_split(ids, tags, random_state=1)\n"
-                "tr_m, va_m, _, _ = train_test_split(masks, ids, random_state=1)\n"
-            },
+            "tr_x, va_x, tr_y, va_y = train_test_split(ids, tags, random_state=1)\n"
+            "tr_m, va_m, _, _ = train_test_split(masks, ids, random_state=1)\n",
         ),
-        case(
+        script(
             "the same rows again",
-            files={
-                "a.py": "tr_x, va_x = train_test_split(ids, random_state=1)\n"
-                "train, val = train_test_split(ids, random_state=1)\n"
-            },
+            "tr_x, va_x = train_test_split(ids, random_state=1)\ntrain, val = train_test_split(ids, random_state=1)\n",
         ),
-        case(
+        script(
             "samplers",
-            files={
-                "a.py": "train_loader = DataLoader(train_data, sampler=train_sampler)\n"
-                "valid_loader = DataLoader(train_data, sampler=valid_sampler)\n"
-            },
+            "train_loader = DataLoader(train_data, sampler=train_sampler)\n"
+            "valid_loader = DataLoader(train_data, sampler=valid_sampler)\n",
         ),
-        case(
+        script(
             "parts",
-            files={
-                "a.py": "train_ds = load_dataset('x', split='train[:90%]')\n"
-                "eval_ds = load_dataset('x', split='train[90%:]')\n"
-            },
+            "train_ds = load_dataset('x', split='train[:90%]')\neval_ds = load_dataset('x', split='train[90%:]')\n",
         ),
-        case(
+        script(
             "a score on training rows",
-            files={
-                "a.py": "train_loader = DataLoader(train_set)\n"
-                "train_eval_loader = DataLoader(train_set, shuffle=False)\n"
-            },
+            "train_loader = DataLoader(train_set)\ntrain_eval_loader = DataLoader(train_set, shuffle=False)\n",
         ),
         case("two loaders", files={"a.py": "trainer.fit(model, train_dl, val_dl)\nclf.fit(x, y)\n"}),
-        case(
+        script(
             "a scaler",
-            files={
-                "a.py": "X_train, X_test, y_train, y_test = train_test_split(X, y)\n"
-                "scaler.fit(X)\nclf.fit(X_train, y_train)\n"
-                "clf.score(X_test, y_test)\n"
-            },
+            "X_train, X_test, y_train, y_test = train_test_split(X, y)\n"
+            "scaler.fit(X)\nclf.fit(X_train, y_train)\n"
+            "clf.score(X_test, y_test)\n",
         ),
-        case(
-            "a vocabulary of both",
-            files={"a.py": "words = pd.concat([train_df, test_df])\ntokenizer.fit_on_texts(words)\n"},
-        ),
-        case(
-            "all but the test",
-            files={"a.py": "train_set = ConcatDataset([train_set, val_set])\ntest_loader = DataLoader(test_set)\n"},
+        script("a vocabulary of both", "words = pd.concat([train_df, test_df])\ntokenizer.fit_on_texts(words)\n"),
+        script(
+            "all but the test", "train_set = ConcatDataset([train_set, val_set])\ntest_loader = DataLoader(test_set)\n"
         ),
     )
     not_enough = (case("no code"),)

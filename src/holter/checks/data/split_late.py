@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import call_text, seen, written
 from holter.checks.script import last_part, receiver
 from holter.finding import Evidence, Finding, Fix, Severity
@@ -67,35 +67,23 @@ class SplitAfterCopies(Check):
     stage = Stage.DATA
     needs = Needs(any_of=(("code",),))
     bad = (
-        case(
+        script(
             "features chosen on all rows",
-            files={
-                "a.py": "X = SelectKBest(chi2, k=9).fit_transform(M, y)\ns = cross_val_score(LogReg(), X, y, cv=5)\n"
-            },
+            "X = SelectKBest(chi2, k=9).fit_transform(M, y)\ns = cross_val_score(LogReg(), X, y, cv=5)\n",
         ),
-        case(
+        script(
             "copies are added",
-            files={
-                "a.py": "t, y = load()\nt = t + paraphrase_all(t)\ny = y * 2\na, b, c, d = train_test_split(t, y)\n"
-            },
+            "t, y = load()\nt = t + paraphrase_all(t)\ny = y * 2\na, b, c, d = train_test_split(t, y)\n",
         ),
-        case(
+        script(
             "shuffled windows",
-            files={
-                "a.py": "w = np.lib.stride_tricks.sliding_window_view(s, 96)\nnp.random.shuffle(w)\n"
-                "train, test = w[:n], w[n:]\n"
-            },
+            "w = np.lib.stride_tricks.sliding_window_view(s, 96)\nnp.random.shuffle(w)\ntrain, test = w[:n], w[n:]\n",
         ),
-        case(
-            "augmented",
-            files={"a.py": "rows = augment(rows, times=5)\ntrain, test = train_test_split(rows, test_size=0.2)\n"},
-        ),
-        case(
+        script("augmented", "rows = augment(rows, times=5)\ntrain, test = train_test_split(rows, test_size=0.2)\n"),
+        script(
             "windows",
-            files={
-                "a.py": "x, y = make_windows(series, size=64, stride=8)\n"
-                "x_train, x_test, y_train, y_test = train_test_split(x, y)\n"
-            },
+            "x, y = make_windows(series, size=64, stride=8)\n"
+            "x_train, x_test, y_train, y_test = train_test_split(x, y)\n",
         ),
         case(
             "a part of the training file",
@@ -106,24 +94,16 @@ class SplitAfterCopies(Check):
         ),
     )
     good = (
-        case(
+        script(
             "features chosen in each fold",
-            files={"a.py": "p = make_pipeline(SelectKBest(chi2, k=9), LogReg())\ns = cross_val_score(p, X, y, cv=5)\n"},
+            "p = make_pipeline(SelectKBest(chi2, k=9), LogReg())\ns = cross_val_score(p, X, y, cv=5)\n",
         ),
-        case(
-            "windows in their order",
-            files={"a.py": "w = sliding_window_view(s, 96)\ntrain, test = w[:n], w[n:]\n"},
-        ),
-        case(
-            "split first",
-            files={"a.py": "train, test = train_test_split(rows, test_size=0.2)\ntrain = augment(train, times=5)\n"},
-        ),
-        case(
+        script("windows in their order", "w = sliding_window_view(s, 96)\ntrain, test = w[:n], w[n:]\n"),
+        script("split first", "train, test = train_test_split(rows, test_size=0.2)\ntrain = augment(train, times=5)\n"),
+        script(
             "by group",
-            files={
-                "a.py": "x, y = make_windows(series, size=64)\n"
-                "train, test = next(GroupShuffleSplit().split(x, y, groups=patient))\n"
-            },
+            "x, y = make_windows(series, size=64)\n"
+            "train, test = next(GroupShuffleSplit().split(x, y, groups=patient))\n",
         ),
         case(
             "another file",
@@ -132,11 +112,9 @@ class SplitAfterCopies(Check):
                 "evaluate.py": "df = pd.read_csv('data/test_rows.csv')\ndf = df[:NUM_TEST]\n",
             },
         ),
-        case(
+        script(
             "both parts cut out of one file",
-            files={
-                "a.py": "df = pd.read_csv('data/train_rows.csv')\ntrain = df[:9000]\ntest = df[9000:]\n",
-            },
+            "df = pd.read_csv('data/train_rows.csv')\ntrain = df[:9000]\ntest = df[9000:]\n",
         ),
     )
     not_enough = (case("no code"),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.data._sides import side_of
 from holter.checks.look import seen, written
 from holter.checks.noted import words_of
@@ -63,84 +63,54 @@ class SplitUndone(Check):
     stage = Stage.DATA
     needs = Needs(any_of=(("code",),))
     bad = (
-        case(
+        script(
             "a loader of all",
-            files={
-                "a.py": "tr, va = random_split(rows, [n, m])\ntrain_dl = DataLoader(rows, shuffle=True)\n"
-                "val_dl = DataLoader(va)\n"
-            },
+            "tr, va = random_split(rows, [n, m])\ntrain_dl = DataLoader(rows, shuffle=True)\nval_dl = DataLoader(va)\n",
         ),
-        case(
+        script(
             "methods of a module",
-            files={
-                "a.py": "def setup(self):\n    self.train_set, self.val_set = random_split(self.rows, [n, m])\n"
-                "def train_dataloader(self):\n    return DataLoader(dataset=self.rows, shuffle=True)\n"
-            },
+            "def setup(self):\n    self.train_set, self.val_set = random_split(self.rows, [n, m])\n"
+            "def train_dataloader(self):\n    return DataLoader(dataset=self.rows, shuffle=True)\n",
         ),
-        case(
+        script(
             "a Trainer",
-            files={
-                "a.py": "parts = ds.train_test_split(0.1)\n"
-                "t = Trainer(m, train_dataset=ds, eval_dataset=parts['test'])\n"
-            },
+            "parts = ds.train_test_split(0.1)\nt = Trainer(m, train_dataset=ds, eval_dataset=parts['test'])\n",
         ),
-        case(
+        script(
             "a sampler on one side alone",
-            files={
-                "a.py": "val_dl = DataLoader(ds, sampler=SubsetRandomSampler(val_idx))\n"
-                "train_dl = DataLoader(ds, shuffle=True)\n"
-            },
+            "val_dl = DataLoader(ds, sampler=SubsetRandomSampler(val_idx))\ntrain_dl = DataLoader(ds, shuffle=True)\n",
         ),
-        case(
+        script(
             "two splits",
-            files={
-                "a.py": "tr_all, te = train_test_split(ids, random_state=0)\n"
-                "tr, va = train_test_split(ids, random_state=1)\n"
-            },
+            "tr_all, te = train_test_split(ids, random_state=0)\ntr, va = train_test_split(ids, random_state=1)\n",
         ),
-        case(
+        script(
             "two splits in two functions",
-            files={
-                "a.py": "def train():\n    tr, _ = train_test_split(files, random_state=3)\n    return tr\n"
-                "def test():\n    _, te = train_test_split(files, random_state=4)\n    return te\n"
-            },
+            "def train():\n    tr, _ = train_test_split(files, random_state=3)\n    return tr\n"
+            "def test():\n    _, te = train_test_split(files, random_state=4)\n    return te\n",
         ),
-        case(
-            "a seed of each process",
-            files={"a.py": "torch.manual_seed(seed + rank)\ntr, va = random_split(rows, [n, m])\n"},
-        ),
+        script("a seed of each process", "torch.manual_seed(seed + rank)\ntr, va = random_split(rows, [n, m])\n"),
     )
     good = (
-        case(
+        script(
             "a loader of the part",
-            files={
-                "a.py": "all_dl = DataLoader(rows)\ntr, va = random_split(rows, [n, m])\n"
-                "train_dl = DataLoader(tr, shuffle=True)\nval_dl = DataLoader(va)\n"
-            },
+            "all_dl = DataLoader(rows)\ntr, va = random_split(rows, [n, m])\n"
+            "train_dl = DataLoader(tr, shuffle=True)\nval_dl = DataLoader(va)\n",
         ),
-        case(
+        script(
             "a sampler on each side",
-            files={
-                "a.py": "val_dl = DataLoader(ds, sampler=SubsetRandomSampler(a))\n"
-                "train_dl = DataLoader(ds, sampler=SubsetRandomSampler(b))\n"
-            },
+            "val_dl = DataLoader(ds, sampler=SubsetRandomSampler(a))\n"
+            "train_dl = DataLoader(ds, sampler=SubsetRandomSampler(b))\n",
         ),
-        case(
+        script(
             "a generator of its own",
-            files={
-                "a.py": "torch.manual_seed(seed + rank)\n"
-                "tr, va = random_split(rows, [n, m], generator=torch.Generator().manual_seed(0))\n"
-            },
+            "torch.manual_seed(seed + rank)\n"
+            "tr, va = random_split(rows, [n, m], generator=torch.Generator().manual_seed(0))\n",
         ),
-        case(
-            "two experiments",
-            files={"a.py": "a_train, a_test = train_test_split(df)\nb_train, b_test = train_test_split(df)\n"},
-        ),
-        case(
+        script("two experiments", "a_train, a_test = train_test_split(df)\nb_train, b_test = train_test_split(df)\n"),
+        script(
             "one split, twice",
-            files={
-                "a.py": "tr, _ = train_test_split(f, random_state=3)\n_, te = train_test_split(f, random_state=3)\n"
-            },
+            "tr, _ = train_test_split(f, random_state=3)\n_, te = train_test_split(f, random_state=3)\n",
         ),
     )
     not_enough = (case("no code"),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import call_text, plain, seen, written
 from holter.checks.script import last_part, receiver, texts
 from holter.finding import Evidence, Finding, Fix, Severity
@@ -131,78 +131,57 @@ class ForwardAroundWrapper(Check):
     stage = Stage.BACKWARD
     needs = Needs(any_of=(("code",),))
     bad = (
-        case(
+        script(
             "by another name",
-            files={
-                "a.py": "wrapped = DDP(net, device_ids=[0])\ninner = wrapped.module\n"
-                "loss = mse(inner.decode(z), x)\nloss.backward()\n"
-            },
+            "wrapped = DDP(net, device_ids=[0])\ninner = wrapped.module\n"
+            "loss = mse(inner.decode(z), x)\nloss.backward()\n",
         ),
-        case(
+        script(
             "unwrapped",
-            files={
-                "a.py": "plain = model.module if isinstance(model, DistributedDataParallel) else model\n"
-                "out = plain(ids)\nloss = f(out)\nloss.backward()\n"
-            },
+            "plain = model.module if isinstance(model, DistributedDataParallel) else model\n"
+            "out = plain(ids)\nloss = f(out)\nloss.backward()\n",
         ),
-        case(
+        script(
             "layers were wrapped, the model is called",
-            files={
-                "a.py": "layers = Layers(unet.processors)\nlayers, opt = accelerator.prepare(layers, opt)\n"
-                "pred = unet(x, t).sample\naccelerator.backward(mse(pred, y))\n"
-            },
+            "layers = Layers(unet.processors)\nlayers, opt = accelerator.prepare(layers, opt)\n"
+            "pred = unet(x, t).sample\naccelerator.backward(mse(pred, y))\n",
         ),
-        case(
+        script(
             "the switch is late",
-            files={
-                "a.py": "model = DDP(model)\nfor i in range(n):\n    loss = model(x) / n\n"
-                "    model.require_backward_grad_sync = i == n - 1\n    loss.backward()\n"
-            },
+            "model = DDP(model)\nfor i in range(n):\n    loss = model(x) / n\n"
+            "    model.require_backward_grad_sync = i == n - 1\n    loss.backward()\n",
         ),
-        case(
+        script(
             "moved",
-            files={
-                "a.py": "model = DDP(net.to(rank))\ntrain_epoch(model)\nmodel.cpu()\nindex()\nmodel.to(rank)\n"
-                "train_epoch(model)\n"
-            },
+            "model = DDP(net.to(rank))\ntrain_epoch(model)\nmodel.cpu()\nindex()\nmodel.to(rank)\ntrain_epoch(model)\n",
         ),
     )
     good = (
-        case(
+        script(
             "the wrapper",
-            files={
-                "a.py": "wrapped = DDP(net, device_ids=[0])\ninner = wrapped.module\n"
-                "loss = mse(wrapped(z), x)\nloss.backward()\ninner.save_pretrained('out')\n"
-            },
+            "wrapped = DDP(net, device_ids=[0])\ninner = wrapped.module\n"
+            "loss = mse(wrapped(z), x)\nloss.backward()\ninner.save_pretrained('out')\n",
         ),
-        case(
+        script(
             "without gradient",
-            files={
-                "a.py": "wrapped = DDP(net)\ninner = wrapped.module\nwith torch.no_grad():\n    z = inner.encode(x)\n"
-                "loss = wrapped(z)\nloss.backward()\n"
-            },
+            "wrapped = DDP(net)\ninner = wrapped.module\nwith torch.no_grad():\n    z = inner.encode(x)\n"
+            "loss = wrapped(z)\nloss.backward()\n",
         ),
-        case(
+        script(
             "the switch first",
-            files={
-                "a.py": "model = DDP(model)\nfor i in range(n):\n    model.require_backward_grad_sync = i == n - 1\n"
-                "    loss = model(x) / n\n    loss.backward()\n"
-            },
+            "model = DDP(model)\nfor i in range(n):\n    model.require_backward_grad_sync = i == n - 1\n"
+            "    loss = model(x) / n\n    loss.backward()\n",
         ),
-        case(
+        script(
             "the model was wrapped, too",
-            files={
-                "a.py": "layers = Layers(unet.processors)\nunet, layers = accelerator.prepare(unet, layers)\n"
-                "pred = unet(x, t).sample\naccelerator.backward(mse(pred, y))\n"
-            },
+            "layers = Layers(unet.processors)\nunet, layers = accelerator.prepare(unet, layers)\n"
+            "pred = unet(x, t).sample\naccelerator.backward(mse(pred, y))\n",
         ),
         case("one process", files={"a.py": "inner = holder.module\nloss = f(inner(x))\nloss.backward()\n"}),
-        case(
+        script(
             "reduced by hand",
-            files={
-                "a.py": "inner = DDP(net).module\nloss = f(inner(x))\nloss.backward()\n"
-                "for p in net.parameters():\n    dist.all_reduce(p.grad)\n"
-            },
+            "inner = DDP(net).module\nloss = f(inner(x))\nloss.backward()\n"
+            "for p in net.parameters():\n    dist.all_reduce(p.grad)\n",
         ),
     )
     not_enough = (case("no code"),)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import calls, seen
 from holter.checks.script import last_part, mentions
 from holter.checks.symptoms import number
@@ -52,37 +52,29 @@ class IterableRowsRepeat(Check):
     stage = Stage.DATA
     needs = Needs(any_of=(("code",),))
     bad = (
-        case(
+        script(
             "four workers",
-            files={
-                "a.py": "class Rows(IterableDataset):\n    def __iter__(self):\n        for line in open(self.path):\n"
-                "            yield parse(line)\nloader = DataLoader(Rows(), batch_size=8, num_workers=4)\n"
-            },
+            "class Rows(IterableDataset):\n    def __iter__(self):\n        for line in open(self.path):\n"
+            "            yield parse(line)\nloader = DataLoader(Rows(), batch_size=8, num_workers=4)\n",
         ),
     )
     good = (
-        case(
+        script(
             "divided",
-            files={
-                "a.py": "class Rows(IterableDataset):\n    def __iter__(self):\n        info = get_worker_info()\n"
-                "        for line in part(self.path, info.id):\n            yield parse(line)\n"
-                "loader = DataLoader(Rows(), batch_size=8, num_workers=4)\n"
-            },
+            "class Rows(IterableDataset):\n    def __iter__(self):\n        info = get_worker_info()\n"
+            "        for line in part(self.path, info.id):\n            yield parse(line)\n"
+            "loader = DataLoader(Rows(), batch_size=8, num_workers=4)\n",
         ),
-        case(
+        script(
             "one reader",
-            files={
-                "a.py": "class Rows(IterableDataset):\n    def __iter__(self):\n        for line in open(self.path):\n"
-                "            yield parse(line)\nloader = DataLoader(Rows(), batch_size=8, num_workers=0)\n"
-            },
+            "class Rows(IterableDataset):\n    def __iter__(self):\n        for line in open(self.path):\n"
+            "            yield parse(line)\nloader = DataLoader(Rows(), batch_size=8, num_workers=0)\n",
         ),
-        case(
+        script(
             "rows by number",
-            files={
-                "a.py": "class Rows(Dataset):\n    def __iter__(self):\n        return iter(self.rows)\n"
-                "    def __getitem__(self, i):\n        return self.rows[i]\n"
-                "loader = DataLoader(Rows(), num_workers=4)\n"
-            },
+            "class Rows(Dataset):\n    def __iter__(self):\n        return iter(self.rows)\n"
+            "    def __getitem__(self, i):\n        return self.rows[i]\n"
+            "loader = DataLoader(Rows(), num_workers=4)\n",
         ),
     )
     not_enough = (case("no code"),)

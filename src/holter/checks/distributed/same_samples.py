@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, pairwise
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.configuration._excused import complaints
 from holter.checks.context import count_of, given_count
 from holter.checks.distributed._loaders import undivided
@@ -143,44 +143,28 @@ class SameSamplesOnRanks(Check):
             config={"world_size": 2},
             files={"log.txt": "[0, 1, 2, 3]\n[0, 1, 2, 3]\n[4, 5, 6, 7]\n[4, 5, 6, 7]\n"},
         ),
-        case(
-            "lists by process",
-            files={"a.py": "show(split)\n# {0: [1, 2, 3, 4, 5], 1: [1, 2, 3, 4, 5]}\n"},
-        ),
-        case(
+        script("lists by process", "show(split)\n# {0: [1, 2, 3, 4, 5], 1: [1, 2, 3, 4, 5]}\n"),
+        script(
             "an iterator is prepared",
-            files={
-                "a.py": "self.dl = cycle(DataLoader(ds, batch_size=8, shuffle=True))\n"
-                "self.model, self.dl = accelerator.prepare(self.model, self.dl)\n"
-            },
+            "self.dl = cycle(DataLoader(ds, batch_size=8, shuffle=True))\n"
+            "self.model, self.dl = accelerator.prepare(self.model, self.dl)\n",
         ),
-        case(
+        script(
             "the loader is not prepared",
-            files={
-                "a.py": "loader = DataLoader(ds, batch_size=8, shuffle=True)\n"
-                "model, opt = accelerator.prepare(model, opt)\nfor b in loader:\n    accelerator.backward(model(b))\n"
-            },
+            "loader = DataLoader(ds, batch_size=8, shuffle=True)\n"
+            "model, opt = accelerator.prepare(model, opt)\nfor b in loader:\n    accelerator.backward(model(b))\n",
         ),
-        case(
+        script(
             "a sampler of one's own",
-            files={
-                "a.py": "s = SpeakerSampler(data, per_speaker, batch_size)\n"
-                "loader = DataLoader(data, batch_size=8, sampler=s)\nnet = DistributedDataParallel(net)\n"
-            },
+            "s = SpeakerSampler(data, per_speaker, batch_size)\n"
+            "loader = DataLoader(data, batch_size=8, sampler=s)\nnet = DistributedDataParallel(net)\n",
         ),
-        case(
+        script(
             "always the first part",
-            files={"a.py": "s = DistributedSampler(ds, num_replicas=4, rank=0)\nloader = DataLoader(ds, sampler=s)\n"},
+            "s = DistributedSampler(ds, num_replicas=4, rank=0)\nloader = DataLoader(ds, sampler=s)\n",
         ),
-        case(
-            "made and not used",
-            files={
-                "a.py": "s = DistributedSampler(ds)\nloader = DataLoader(ds, shuffle=True)\nm = DDP(m)\n",
-            },
-        ),
-        case(
-            "off in Lightning", files={"a.py": "t = Trainer(devices=4, use_distributed_sampler=False)\nt.fit(m, dl)\n"}
-        ),
+        script("made and not used", "s = DistributedSampler(ds)\nloader = DataLoader(ds, shuffle=True)\nm = DDP(m)\n"),
+        script("off in Lightning", "t = Trainer(devices=4, use_distributed_sampler=False)\nt.fit(m, dl)\n"),
     )
     good = (
         case("apart", events=[said("rank 0 ids [4, 9]", "message"), said("rank 1 ids [5, 8]", "message")]),
@@ -200,30 +184,20 @@ class SameSamplesOnRanks(Check):
             config={"world_size": 2},
             files={"log.txt": "[0, 1, 2, 3]\n[4, 5, 6, 7]\n[8, 9, 10, 11]\n[12, 13, 14, 15]\n"},
         ),
-        case(
+        script(
             "a loader is prepared, then an iterator made",
-            files={
-                "a.py": "dl = DataLoader(ds, batch_size=8, shuffle=True)\n"
-                "model, dl = accelerator.prepare(model, dl)\nit = cycle(dl)\naccelerator.backward(model(next(it)))\n"
-            },
+            "dl = DataLoader(ds, batch_size=8, shuffle=True)\n"
+            "model, dl = accelerator.prepare(model, dl)\nit = cycle(dl)\naccelerator.backward(model(next(it)))\n",
         ),
-        case(
-            "one seed",
-            files={"a.py": "s = DistributedSampler(ds, rank=rank, seed=cfg.seed)\nd = DataLoader(ds, sampler=s)\n"},
-        ),
-        case(
+        script("one seed", "s = DistributedSampler(ds, rank=rank, seed=cfg.seed)\nd = DataLoader(ds, sampler=s)\n"),
+        script(
             "a sampler that divides",
-            files={
-                "a.py": "s = SpeakerSampler(data, rank=rank, world_size=world)\n"
-                "loader = DataLoader(data, batch_size=8, sampler=s)\nnet = DistributedDataParallel(net)\n"
-            },
+            "s = SpeakerSampler(data, rank=rank, world_size=world)\n"
+            "loader = DataLoader(data, batch_size=8, sampler=s)\nnet = DistributedDataParallel(net)\n",
         ),
-        case(
+        script(
             "used",
-            files={
-                "a.py": "s = DistributedSampler(ds, num_replicas=n, rank=rank)\nloader = DataLoader(ds, sampler=s)\n"
-                "m = DDP(m)\n",
-            },
+            "s = DistributedSampler(ds, num_replicas=n, rank=rank)\nloader = DataLoader(ds, sampler=s)\nm = DDP(m)\n",
         ),
         case(
             "one process",

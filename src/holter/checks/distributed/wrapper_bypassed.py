@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.context import count_of
 from holter.checks.distributed.same_samples import RANK
 from holter.checks.look import call_text, calls, facts_of, seen, written
@@ -112,17 +112,12 @@ class GradientsNotExchanged(Check):
                 said("[rank1] step 9 param_norm 82.77", "message"),
             ],
         ),
-        case(
-            "Horovod",
-            files={"a.py": "hvd.init()\ngrads = tape.gradient(loss, ws)\nopt.apply_gradients(zip(grads, ws))\n"},
-        ),
+        script("Horovod", "hvd.init()\ngrads = tape.gradient(loss, ws)\nopt.apply_gradients(zip(grads, ws))\n"),
         case("told", facts={"check": "after one epoch the parameters differ between rank 0 and rank 2"}),
-        case(
+        script(
             "all but the model",
-            files={
-                "a.py": "model.to(accelerator.device)\nopt, dl = accelerator.prepare(opt, dl)\nfor b in dl:\n"
-                "    loss = model(**b).loss\n    accelerator.backward(loss)\n    opt.step()\n"
-            },
+            "model.to(accelerator.device)\nopt, dl = accelerator.prepare(opt, dl)\nfor b in dl:\n"
+            "    loss = model(**b).loss\n    accelerator.backward(loss)\n    opt.step()\n",
         ),
     )
     good = (
@@ -140,21 +135,17 @@ class GradientsNotExchanged(Check):
                 said("[rank1] step 9 param_norm 83.42", "message"),
             ],
         ),
-        case(
+        script(
             "Horovod",
-            files={
-                "a.py": "hvd.init()\ntape = hvd.DistributedGradientTape(tape)\ngrads = tape.gradient(loss, ws)\n"
-                "opt.apply_gradients(zip(grads, ws))\n"
-            },
+            "hvd.init()\ntape = hvd.DistributedGradientTape(tape)\ngrads = tape.gradient(loss, ws)\n"
+            "opt.apply_gradients(zip(grads, ws))\n",
         ),
         case("told", facts={"check": "the parameters are equal on all ranks, each rank reads different rows"}),
         case("in a table", variants=[{"rank": 0, "weight_sum": 1293.5}, {"rank": 1, "weight_sum": 1293.5}]),
-        case(
+        script(
             "all and the model",
-            files={
-                "a.py": "model.to(accelerator.device)\nmodel, opt, dl = accelerator.prepare(model, opt, dl)\n"
-                "for b in dl:\n    loss = model(**b).loss\n    accelerator.backward(loss)\n    opt.step()\n"
-            },
+            "model.to(accelerator.device)\nmodel, opt, dl = accelerator.prepare(model, opt, dl)\n"
+            "for b in dl:\n    loss = model(**b).loss\n    accelerator.backward(loss)\n    opt.step()\n",
         ),
         case("same", facts={"param_norm_rank0": 31.2, "param_norm_rank1": 31.2}),
         case("wrapper", files={"a.py": "model = DDP(model)\nloss = model(batch)\nloss.backward()\n"}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import call_text, known, seen, switched_on, written
 from holter.checks.messages import quote, statements
 from holter.checks.symptoms import number
@@ -91,10 +91,7 @@ class IgnoredIdsDecoded(Check):
                 "text = processor.batch_decode(ids)\n"
             },
         ),
-        case(
-            "not replaced",
-            files={"a.py": "def compute_metrics(p):\n    refs = tok.batch_decode(p.label_ids)\n    return refs\n"},
-        ),
+        script("not replaced", "def compute_metrics(p):\n    refs = tok.batch_decode(p.label_ids)\n    return refs\n"),
     )
     good = (
         case(
@@ -120,12 +117,10 @@ class IgnoredIdsDecoded(Check):
                 "text = processor.batch_decode(ids)\n"
             },
         ),
-        case(
+        script(
             "replaced",
-            files={
-                "a.py": "def compute_metrics(p):\n    ids = np.where(p.label_ids != -100, p.label_ids, pad)\n"
-                "    return tok.batch_decode(ids)\n"
-            },
+            "def compute_metrics(p):\n    ids = np.where(p.label_ids != -100, p.label_ids, pad)\n"
+            "    return tok.batch_decode(ids)\n",
         ),
         case("no metric", files={"a.py": "text = tok.decode(ids)\n"}),
     )

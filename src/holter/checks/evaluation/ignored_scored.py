@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import call_text, seen
 from holter.checks.script import last_part, texts
 from holter.finding import Finding, Fix, Severity
@@ -58,30 +58,24 @@ class IgnoredLabelsScored(Check):
     stage = Stage.EVAL
     needs = Needs(any_of=(("code",),))
     bad = (
-        case(
+        script(
             "token labels",
-            files={
-                "a.py": "c = DataCollatorForTokenClassification(tok)\ndef compute_metrics(p):\n"
-                "    pred = p.predictions.argmax(-1)\n"
-                "    return accuracy_score(p.label_ids.flatten(), pred.flatten())\n"
-            },
+            "c = DataCollatorForTokenClassification(tok)\ndef compute_metrics(p):\n"
+            "    pred = p.predictions.argmax(-1)\n"
+            "    return accuracy_score(p.label_ids.flatten(), pred.flatten())\n",
         ),
     )
     good = (
-        case(
+        script(
             "dropped",
-            files={
-                "a.py": "c = DataCollatorForTokenClassification(tok)\ndef compute_metrics(p):\n"
-                "    pred = p.predictions.argmax(-1)\n    keep = p.label_ids != -100\n"
-                "    return accuracy_score(p.label_ids[keep].flatten(), pred[keep].flatten())\n"
-            },
+            "c = DataCollatorForTokenClassification(tok)\ndef compute_metrics(p):\n"
+            "    pred = p.predictions.argmax(-1)\n    keep = p.label_ids != -100\n"
+            "    return accuracy_score(p.label_ids[keep].flatten(), pred[keep].flatten())\n",
         ),
-        case(
+        script(
             "one label a row",
-            files={
-                "a.py": "m = AutoModelForSequenceClassification.from_pretrained('x')\ndef compute_metrics(p):\n"
-                "    return accuracy_score(p.label_ids.flatten(), p.predictions.argmax(-1).flatten())\n"
-            },
+            "m = AutoModelForSequenceClassification.from_pretrained('x')\ndef compute_metrics(p):\n"
+            "    return accuracy_score(p.label_ids.flatten(), p.predictions.argmax(-1).flatten())\n",
         ),
     )
     not_enough = (case("no code"),)

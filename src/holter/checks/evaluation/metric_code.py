@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import call_text, seen, written
 from holter.checks.script import argument, mentions, receiver, texts
 from holter.finding import Evidence, Finding, Fix, Severity
@@ -54,89 +54,60 @@ class MetricReadsNoAnswers(Check):
     stage = Stage.EVAL
     needs = Needs(any_of=(("code",),))
     bad = (
-        case(
+        script(
             "letters that stand twice",
-            files={
-                "a.py": "model = Wav2Vec2ForCTC.from_pretrained('x')\ndef compute_metrics(pred):\n"
-                "    pred.label_ids[pred.label_ids == -100] = processor.tokenizer.pad_token_id\n"
-                "    return processor.batch_decode(pred.label_ids)\n"
-            },
+            "model = Wav2Vec2ForCTC.from_pretrained('x')\ndef compute_metrics(pred):\n"
+            "    pred.label_ids[pred.label_ids == -100] = processor.tokenizer.pad_token_id\n"
+            "    return processor.batch_decode(pred.label_ids)\n",
         ),
-        case(
+        script(
             "special tokens on one side",
-            files={
-                "a.py": "preds = tok.batch_decode(pred_ids)\n"
-                "refs = tok.batch_decode(label_ids, skip_special_tokens=True)\n"
-            },
+            "preds = tok.batch_decode(pred_ids)\nrefs = tok.batch_decode(label_ids, skip_special_tokens=True)\n",
         ),
-        case(
+        script(
             "a letter for a sentence",
-            files={
-                "a.py": "refs = tok.batch_decode(ids, skip_special_tokens=True)\n"
-                "print(sacrebleu.corpus_bleu(preds, refs))\n"
-            },
+            "refs = tok.batch_decode(ids, skip_special_tokens=True)\nprint(sacrebleu.corpus_bleu(preds, refs))\n",
         ),
-        case(
+        script(
             "one class for all",
-            files={
-                "a.py": "def compute_metrics(p):\n    logits, labels = p\n"
-                "    return metric.compute(np.argmax(logits), labels)\n"
-            },
+            "def compute_metrics(p):\n    logits, labels = p\n    return metric.compute(np.argmax(logits), labels)\n",
         ),
-        case(
+        script(
             "the place before",
-            files={
-                "a.py": "m = AutoModelForCausalLM.from_pretrained('gpt2')\ndef compute_metrics(p):\n    z, y = p\n"
-                "    return (z.argmax(-1)[y != -100] == y[y != -100]).mean()\n"
-            },
+            "m = AutoModelForCausalLM.from_pretrained('gpt2')\ndef compute_metrics(p):\n    z, y = p\n"
+            "    return (z.argmax(-1)[y != -100] == y[y != -100]).mean()\n",
         ),
-        case(
+        script(
             "over batches",
-            files={
-                "a.py": "for x, y in dl:\n    right += (net(x).argmax(1) == y).sum().item()\nacc = right / len(dl)\n"
-            },
+            "for x, y in dl:\n    right += (net(x).argmax(1) == y).sum().item()\nacc = right / len(dl)\n",
         ),
     )
     good = (
-        case(
+        script(
             "one place on",
-            files={
-                "a.py": "m = AutoModelForCausalLM.from_pretrained('gpt2')\ndef compute_metrics(p):\n    z, y = p\n"
-                "    return (z[:, :-1].argmax(-1) == y[:, 1:]).mean()\n"
-            },
+            "m = AutoModelForCausalLM.from_pretrained('gpt2')\ndef compute_metrics(p):\n    z, y = p\n"
+            "    return (z[:, :-1].argmax(-1) == y[:, 1:]).mean()\n",
         ),
-        case(
-            "over rows",
-            files={"a.py": "for x, y in dl:\n    n += (net(x).argmax(1) == y).sum()\nacc = n / len(dl.dataset)\n"},
-        ),
-        case(
+        script("over rows", "for x, y in dl:\n    n += (net(x).argmax(1) == y).sum()\nacc = n / len(dl.dataset)\n"),
+        script(
             "special tokens on neither side",
-            files={
-                "a.py": "preds = tok.batch_decode(pred_ids, skip_special_tokens=True)\n"
-                "refs = tok.batch_decode(label_ids, skip_special_tokens=True)\n"
-            },
+            "preds = tok.batch_decode(pred_ids, skip_special_tokens=True)\n"
+            "refs = tok.batch_decode(label_ids, skip_special_tokens=True)\n",
         ),
-        case(
+        script(
             "a list of lists",
-            files={
-                "a.py": "refs = tok.batch_decode(ids, skip_special_tokens=True)\n"
-                "print(sacrebleu.corpus_bleu(preds, [refs]))\n"
-            },
+            "refs = tok.batch_decode(ids, skip_special_tokens=True)\nprint(sacrebleu.corpus_bleu(preds, [refs]))\n",
         ),
-        case(
+        script(
             "letters kept",
-            files={
-                "a.py": "model = Wav2Vec2ForCTC.from_pretrained('x')\ndef compute_metrics(pred):\n"
-                "    pred.label_ids[pred.label_ids == -100] = processor.tokenizer.pad_token_id\n"
-                "    return processor.batch_decode(pred.label_ids, group_tokens=False)\n"
-            },
+            "model = Wav2Vec2ForCTC.from_pretrained('x')\ndef compute_metrics(pred):\n"
+            "    pred.label_ids[pred.label_ids == -100] = processor.tokenizer.pad_token_id\n"
+            "    return processor.batch_decode(pred.label_ids, group_tokens=False)\n",
         ),
-        case(
+        script(
             "a class for each",
-            files={
-                "a.py": "def compute_metrics(p):\n    logits, labels = p\n"
-                "    return metric.compute(np.argmax(logits, 1), labels)\n"
-            },
+            "def compute_metrics(p):\n    logits, labels = p\n"
+            "    return metric.compute(np.argmax(logits, 1), labels)\n",
         ),
     )
     not_enough = (case("no code"),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.labels._erased import erased
 from holter.checks.look import calls, known, seen, written
 from holter.checks.script import argument, last_part, texts
@@ -64,48 +64,30 @@ class IgnoreIndexDiffers(Check):
             config={"framework": "transformers"},
             files={"a.py": "# mask_tokens()\nlabels[~masked_indices] = -1\n"},
         ),
-        case(
+        script(
             "-1 in a script of transformers",
-            files={
-                "a.py": "model = AutoModelForTokenClassification.from_pretrained('x')\n"
-                "labels[mask == 0] = -1\nout = model(input_ids=ids, labels=labels)\n"
-            },
+            "model = AutoModelForTokenClassification.from_pretrained('x')\n"
+            "labels[mask == 0] = -1\nout = model(input_ids=ids, labels=labels)\n",
         ),
-        case(
-            "-100 and -1",
-            files={"a.py": "labels[~chosen] = -100\nloss_fct = CrossEntropyLoss(ignore_index=-1)\n"},
-        ),
-        case(
+        script("-100 and -1", "labels[~chosen] = -100\nloss_fct = CrossEntropyLoss(ignore_index=-1)\n"),
+        script(
             "padded with 0",
-            files={
-                "a.py": "labels = pad_sequence(label_rows, batch_first=True, padding_value=0)\n"
-                "loss = F.cross_entropy(logits.view(-1, n), labels.view(-1))\n"
-            },
+            "labels = pad_sequence(label_rows, batch_first=True, padding_value=0)\n"
+            "loss = F.cross_entropy(logits.view(-1, n), labels.view(-1))\n",
         ),
-        case(
+        script(
             "erased in one expression",
-            files={
-                "a.py": "labels = labels.masked_fill(~keep_mask, 0)\n"
-                "loss = F.cross_entropy(logits.view(-1, v), labels.view(-1))\n"
-            },
+            "labels = labels.masked_fill(~keep_mask, 0)\nloss = F.cross_entropy(logits.view(-1, v), labels.view(-1))\n",
         ),
-        case(
-            "erased",
-            files={"a.py": "labels = ids.clone()\nkeep_mask = ids.ge(0)\nlabels[~keep_mask] = 0\n"},
-        ),
-        case(
+        script("erased", "labels = ids.clone()\nkeep_mask = ids.ge(0)\nlabels[~keep_mask] = 0\n"),
+        script(
             "padded with the padding id",
-            files={
-                "a.py": "labels = pad_sequence(rows, True, padding_value=tok.pad_token_id)\n"
-                "out = model(input_ids=x, labels=labels)\n"
-            },
+            "labels = pad_sequence(rows, True, padding_value=tok.pad_token_id)\n"
+            "out = model(input_ids=x, labels=labels)\n",
         ),
     )
     good = (
-        case(
-            "a loss of its own",
-            files={"a.py": "labels[~chosen] = -1\nloss = masked_loss(logits, labels)\n"},
-        ),
+        script("a loss of its own", "labels[~chosen] = -1\nloss = masked_loss(logits, labels)\n"),
         case(
             "turned into -100 later",
             config={"framework": "transformers"},
@@ -116,36 +98,23 @@ class IgnoreIndexDiffers(Check):
             config={"framework": "transformers", "versions.transformers": "2.2.0"},
             files={"a.py": "labels[~chosen] = -1\n"},
         ),
-        case(
-            "alike",
-            files={"a.py": "labels[~chosen] = -1\nloss_fct = CrossEntropyLoss(ignore_index=-1)\n"},
-        ),
-        case(
+        script("alike", "labels[~chosen] = -1\nloss_fct = CrossEntropyLoss(ignore_index=-1)\n"),
+        script(
             "two losses, one fits",
-            files={
-                "a.py": "labels[~chosen] = -100\na = CrossEntropyLoss(ignore_index=-1)\n"
-                "b = CrossEntropyLoss(ignore_index=-100)\n"
-            },
+            "labels[~chosen] = -100\na = CrossEntropyLoss(ignore_index=-1)\nb = CrossEntropyLoss(ignore_index=-100)\n",
         ),
-        case(
+        script(
             "padded and masked",
-            files={
-                "a.py": "labels = pad_sequence(rows, True, padding_value=tok.pad_token_id)\n"
-                "labels[labels == tok.pad_token_id] = -100\nout = model(input_ids=x, labels=labels)\n"
-            },
+            "labels = pad_sequence(rows, True, padding_value=tok.pad_token_id)\n"
+            "labels[labels == tok.pad_token_id] = -100\nout = model(input_ids=x, labels=labels)\n",
         ),
-        case(
-            "ids, not labels",
-            files={"a.py": "ids = pad_sequence(rows, True, padding_value=0)\nloss = F.cross_entropy(z, labels)\n"},
+        script(
+            "ids, not labels", "ids = pad_sequence(rows, True, padding_value=0)\nloss = F.cross_entropy(z, labels)\n"
         ),
-        case(
-            "replaced to be decoded",
-            files={"a.py": "labels[labels == -100] = tok.pad_token_id\ntext = tok.batch_decode(labels)\n"},
+        script(
+            "replaced to be decoded", "labels[labels == -100] = tok.pad_token_id\ntext = tok.batch_decode(labels)\n"
         ),
-        case(
-            "weighted with its mask",
-            files={"a.py": "labels[~mask] = 0\nloss = (nll(z, labels) * mask).sum() / mask.sum()\n"},
-        ),
+        script("weighted with its mask", "labels[~mask] = 0\nloss = (nll(z, labels) * mask).sum() / mask.sum()\n"),
         case("a class", files={"a.py": "labels[scores < 0.5] = 0\nloss = F.cross_entropy(z, labels)\n"}),
     )
     not_enough = (case("no code"),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import call_text, calls, comments, known, plain, seen, written
 from holter.checks.messages import ERRORS, said, statements
 from holter.checks.noted import noted
@@ -76,40 +76,29 @@ class LabelsCastForAnotherLoss(Check):
             "fractions cut off",
             files={"eval.py": "criterion = nn.MSELoss()\ntarget = target.long()\nloss = criterion(output, target)\n"},
         ),
-        case(
-            "in the call",
-            files={"a.py": "loss = F.smooth_l1_loss(model(x).squeeze(), y.to(torch.int64))\n"},
-        ),
-        case(
+        script("in the call", "loss = F.smooth_l1_loss(model(x).squeeze(), y.to(torch.int64))\n"),
+        script(
             "once as floats, once as integers",
-            files={
-                "a.py": "def train():\n    target = target.float()\n    loss = criterion(out, target)\n"
-                "def validate():\n    target = target.long()\n    loss = criterion(out, target)\n"
-            },
+            "def train():\n    target = target.float()\n    loss = criterion(out, target)\n"
+            "def validate():\n    target = target.long()\n    loss = criterion(out, target)\n",
         ),
         case("two places", facts={"label_dtype_in_processor": "float", "label_dtype_in_dataset": "int64"}),
         case("one task", config={"task": "text regression"}, facts={"labels.dtype": "torch.int64"}),
-        case(
+        script(
             "one output, and integers",
-            files={
-                "a.py": "model = AutoModelForSequenceClassification.from_pretrained('x', num_labels=1)\n"
-                "item['labels'] = torch.tensor(labels, dtype=torch.long)\n"
-            },
+            "model = AutoModelForSequenceClassification.from_pretrained('x', num_labels=1)\n"
+            "item['labels'] = torch.tensor(labels, dtype=torch.long)\n",
         ),
-        case(
+        script(
             "flags as ids",
-            files={
-                "a.py": "m = AutoModelForSequenceClassification.from_pretrained(\n"
-                "    'x', num_labels=5, problem_type='multi_label_classification')\n"
-                "item['labels'] = torch.tensor(labels[i], dtype=torch.long)\n"
-            },
+            "m = AutoModelForSequenceClassification.from_pretrained(\n"
+            "    'x', num_labels=5, problem_type='multi_label_classification')\n"
+            "item['labels'] = torch.tensor(labels[i], dtype=torch.long)\n",
         ),
-        case(
+        script(
             "one output, and the largest of it",
-            files={
-                "a.py": "model = AutoModelForSequenceClassification.from_pretrained('x', num_labels=1)\n"
-                "def compute_metrics(p):\n    return (np.argmax(p.predictions, axis=-1) == p.label_ids).mean()\n"
-            },
+            "model = AutoModelForSequenceClassification.from_pretrained('x', num_labels=1)\n"
+            "def compute_metrics(p):\n    return (np.argmax(p.predictions, axis=-1) == p.label_ids).mean()\n",
         ),
         case(
             "one output, stopped in backward",
@@ -122,46 +111,30 @@ class LabelsCastForAnotherLoss(Check):
     )
     good = (
         case("shares of classes", files={"a.py": "y = F.one_hot(y, 9)\ny = y.float()\nloss = F.cross_entropy(z, y)\n"}),
-        case(
-            "numbers",
-            files={"a.py": "criterion = nn.MSELoss()\ntarget = target.float()\nloss = criterion(output, target)\n"},
-        ),
-        case(
-            "classes",
-            files={
-                "a.py": "criterion = nn.CrossEntropyLoss()\nlabels = labels.long()\nloss = criterion(out, labels)\n"
-            },
-        ),
-        case(
+        script("numbers", "criterion = nn.MSELoss()\ntarget = target.float()\nloss = criterion(output, target)\n"),
+        script("classes", "criterion = nn.CrossEntropyLoss()\nlabels = labels.long()\nloss = criterion(out, labels)\n"),
+        script(
             "two losses",
-            files={
-                "a.py": "target = target.float()\na = nn.MSELoss()(out, target)\n"
-                "target = target.long()\nb = nn.CrossEntropyLoss()(cls, target)\n"
-            },
+            "target = target.float()\na = nn.MSELoss()(out, target)\n"
+            "target = target.long()\nb = nn.CrossEntropyLoss()(cls, target)\n",
         ),
-        case(
+        script(
             "either, by the task",
-            files={
-                "a.py": "if regression:\n    target = target.float()\nelse:\n    target = target.long()\n"
-                "loss = criterion(out, target)\n"
-            },
+            "if regression:\n    target = target.float()\nelse:\n    target = target.long()\n"
+            "loss = criterion(out, target)\n",
         ),
         case("one dtype", facts={"label_dtype_in_processor": "float32", "label_dtype_in_dataset": "float32"}),
         case("ids of classes", config={"task": "classification"}, facts={"labels.dtype": "torch.int64"}),
-        case(
+        script(
             "two outputs",
-            files={
-                "a.py": "model = AutoModelForSequenceClassification.from_pretrained('x', num_labels=2)\n"
-                "item['labels'] = torch.tensor(labels, dtype=torch.long)\n"
-            },
+            "model = AutoModelForSequenceClassification.from_pretrained('x', num_labels=2)\n"
+            "item['labels'] = torch.tensor(labels, dtype=torch.long)\n",
         ),
-        case(
+        script(
             "flags",
-            files={
-                "a.py": "m = AutoModelForSequenceClassification.from_pretrained(\n"
-                "    'x', num_labels=5, problem_type='multi_label_classification')\n"
-                "item['labels'] = torch.tensor(labels[i], dtype=torch.float)\n"
-            },
+            "m = AutoModelForSequenceClassification.from_pretrained(\n"
+            "    'x', num_labels=5, problem_type='multi_label_classification')\n"
+            "item['labels'] = torch.tensor(labels[i], dtype=torch.float)\n",
         ),
         case(
             "one output, scores that move",

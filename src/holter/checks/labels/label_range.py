@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.labels._label_tables import BORDER, mapped, outputs_of
 from holter.checks.look import Known, calls, comments, known, plain, seen, written
 from holter.checks.messages import holds, said, statements
@@ -134,19 +134,15 @@ class LabelsBeyondOutputs(Check):
             files={"log.txt": "np.unique(np.array(label))\n> array([  0, 147, 151, 220], dtype=uint8)\n"},
         ),
         case("printed of a tensor", config={"num_labels": 3}, events=[said("labels.unique() tensor([1, 2, 3])")]),
-        case(
+        script(
             "a table from 1",
-            files={
-                "a.py": "label2id = {'bad': 1, 'good': 2, 'best': 3}\n"
-                "model = AutoModelForSequenceClassification.from_pretrained('x', num_labels=len(label2id))\n"
-            },
+            "label2id = {'bad': 1, 'good': 2, 'best': 3}\n"
+            "model = AutoModelForSequenceClassification.from_pretrained('x', num_labels=len(label2id))\n",
         ),
-        case(
+        script(
             "a list with one more",
-            files={
-                "a.py": "label_list = ['O', 'B-X', 'I-X']\n"
-                "m = AutoModelForTokenClassification.from_pretrained('x', num_labels=2)\n"
-            },
+            "label_list = ['O', 'B-X', 'I-X']\n"
+            "m = AutoModelForTokenClassification.from_pretrained('x', num_labels=2)\n",
         ),
         case(
             "counts of pandas", config={"num_labels": 3}, facts={"df['label'].value_counts()": {"1": 9, "2": 8, "3": 7}}
@@ -181,19 +177,15 @@ class LabelsBeyondOutputs(Check):
             facts={"unique_labels": [0, 1, 2]},
             files={"a.py": "self.hidden = nn.Linear(64, 2)\nloss = nn.CrossEntropyLoss()(self.fc(x), y)\n"},
         ),
-        case(
+        script(
             "a table from 0",
-            files={
-                "a.py": "label2id = {'bad': 0, 'good': 1, 'best': 2}\n"
-                "model = AutoModelForSequenceClassification.from_pretrained('x', num_labels=len(label2id))\n"
-            },
+            "label2id = {'bad': 0, 'good': 1, 'best': 2}\n"
+            "model = AutoModelForSequenceClassification.from_pretrained('x', num_labels=len(label2id))\n",
         ),
-        case(
+        script(
             "a list that fits",
-            files={
-                "a.py": "label_list = ['O', 'B-X', 'I-X']\n"
-                "m = AutoModelForTokenClassification.from_pretrained('x', num_labels=3)\n"
-            },
+            "label_list = ['O', 'B-X', 'I-X']\n"
+            "m = AutoModelForTokenClassification.from_pretrained('x', num_labels=3)\n",
         ),
         case("counts", config={"num_labels": 3}, facts={"label_counts": {"0": 90, "1": 80, "2": 7}}),
         case("counts by name", config={"num_labels": 3}, facts={"label_counts": {"bad": 90, "good": 80, "best": 7}}),

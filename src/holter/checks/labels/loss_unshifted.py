@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.context import model_names, task_words
 from holter.checks.labels._shifted_again import ENCODER_DECODERS
 from holter.checks.look import is_off, seen, written
@@ -64,34 +64,26 @@ class NextTokenLossUnshifted(Check):
     stage = Stage.LOSS
     needs = Needs(any_of=(("code",),))
     bad = (
-        case(
+        script(
             "copied",
-            files={
-                "a.py": "labels = batch['input_ids'].clone()\nlogits = model(**batch).logits\n"
-                "loss = F.cross_entropy(logits.view(-1, v), labels.view(-1))\n"
-            },
+            "labels = batch['input_ids'].clone()\nlogits = model(**batch).logits\n"
+            "loss = F.cross_entropy(logits.view(-1, v), labels.view(-1))\n",
         ),
-        case(
+        script(
             "by the collator",
-            files={
-                "a.py": "c = DataCollatorForLanguageModeling(tok, mlm=False)\nloss_fct = CrossEntropyLoss()\n"
-                "loss = loss_fct(logits.view(-1, v), labels.view(-1))\n"
-            },
+            "c = DataCollatorForLanguageModeling(tok, mlm=False)\nloss_fct = CrossEntropyLoss()\n"
+            "loss = loss_fct(logits.view(-1, v), labels.view(-1))\n",
         ),
-        case(
-            "the ids themselves",
-            files={"a.py": "loss = F.cross_entropy(out.logits.reshape(-1, v), batch.input_ids.reshape(-1))\n"},
+        script(
+            "the ids themselves", "loss = F.cross_entropy(out.logits.reshape(-1, v), batch.input_ids.reshape(-1))\n"
         ),
-        case(
+        script(
             "in JAX",
-            files={
-                "a.py": "logits = model(batch['input_ids'], params=params)[0]\n"
-                "loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch['input_ids']).mean()\n"
-            },
+            "logits = model(batch['input_ids'], params=params)[0]\n"
+            "loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch['input_ids']).mean()\n",
         ),
-        case(
-            "what went in",
-            files={"a.py": "logits = model(ids).logits\nloss = F.cross_entropy(logits.view(-1, v), ids.view(-1))\n"},
+        script(
+            "what went in", "logits = model(ids).logits\nloss = F.cross_entropy(logits.view(-1, v), ids.view(-1))\n"
         ),
     )
     good = (
@@ -102,41 +94,30 @@ class NextTokenLossUnshifted(Check):
                 "a.py": "nll = loss_fct(logits.view(-1, logits.size(-1)), input_ids.view(-1)).view(input_ids.shape)\n"
             },
         ),
-        case(
-            "an input that is no token",
-            files={"a.py": "z = model(x).logits\nloss = F.cross_entropy(z.view(-1, v), y.view(-1))\n"},
-        ),
+        script("an input that is no token", "z = model(x).logits\nloss = F.cross_entropy(z.view(-1, v), y.view(-1))\n"),
         case(
             "an encoder and a decoder",
             config={"model_name_or_path": "facebook/bart-base"},
             files={"a.py": "loss = F.cross_entropy(out.logits.reshape(-1, v), batch.input_ids.reshape(-1))\n"},
         ),
-        case(
+        script(
             "shifted",
-            files={
-                "a.py": "labels = batch['input_ids'].clone()\nlogits = model(**batch).logits[:, :-1]\n"
-                "loss = F.cross_entropy(logits.reshape(-1, v), labels[:, 1:].reshape(-1))\n"
-            },
+            "labels = batch['input_ids'].clone()\nlogits = model(**batch).logits[:, :-1]\n"
+            "loss = F.cross_entropy(logits.reshape(-1, v), labels[:, 1:].reshape(-1))\n",
         ),
-        case(
+        script(
             "masked words",
-            files={
-                "a.py": "labels = ids_to_guess(batch)\nloss = F.cross_entropy(logits.view(-1, v), labels.view(-1))\n"
-            },
+            "labels = ids_to_guess(batch)\nloss = F.cross_entropy(logits.view(-1, v), labels.view(-1))\n",
         ),
-        case(
+        script(
             "for a mask",
-            files={
-                "a.py": "c = DataCollatorForLanguageModeling(tok, mlm=True)\n"
-                "loss = F.cross_entropy(logits.view(-1, v), labels.view(-1))\n"
-            },
+            "c = DataCollatorForLanguageModeling(tok, mlm=True)\n"
+            "loss = F.cross_entropy(logits.view(-1, v), labels.view(-1))\n",
         ),
-        case(
+        script(
             "words hidden in a copy",
-            files={
-                "a.py": "labels = input_ids.clone()\ninput_ids[hidden] = tok.mask_token_id\nlabels[~hidden] = -100\n"
-                "loss = F.cross_entropy(logits.view(-1, v), labels.view(-1))\n"
-            },
+            "labels = input_ids.clone()\ninput_ids[hidden] = tok.mask_token_id\nlabels[~hidden] = -100\n"
+            "loss = F.cross_entropy(logits.view(-1, v), labels.view(-1))\n",
         ),
     )
     not_enough = (case("no code"),)

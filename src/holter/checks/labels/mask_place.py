@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.labels._listed import padding_kept, prefix_counts_padding
 from holter.checks.look import call_text, written
 from holter.checks.script import first_in_each, last_part, spelt_out
@@ -66,23 +66,18 @@ class MaskOnePlaceOff(Check):
     stage = Stage.COLLATE
     needs = Needs(any_of=(("code",), ("facts",)))
     bad = (
-        case(
-            "labels moved, then masked",
-            files={"a.py": "labels = ids[1:]\nlabels[:prompt_len] = [-100] * prompt_len\n"},
-        ),
-        case(
+        script("labels moved, then masked", "labels = ids[1:]\nlabels[:prompt_len] = [-100] * prompt_len\n"),
+        script(
             "a mask of places for log-probabilities",
-            files={
-                "a.py": "mask[0, prompt_len:-1] = 1\nloss = masked_mean(token_logps, mask[:, :-1])\n",
-            },
+            "mask[0, prompt_len:-1] = 1\nloss = masked_mean(token_logps, mask[:, :-1])\n",
         ),
-        case(
+        script(
             "log-probabilities moved, then cut",
-            files={"a.py": "logps = gather(logits[:, :-1], ids[:, 1:])\nanswer_logps = logps[:, prompt_len:]\n"},
+            "logps = gather(logits[:, :-1], ids[:, 1:])\nanswer_logps = logps[:, prompt_len:]\n",
         ),
-        case(
+        script(
             "a mask of the loss that was not moved",
-            files={"a.py": "labels = ids[:, 1:]\nloss = loss_fn(logits[:, :-1].mT, labels) * attention_mask[:, :-1]\n"},
+            "labels = ids[:, 1:]\nloss = loss_fn(logits[:, :-1].mT, labels) * attention_mask[:, :-1]\n",
         ),
         case(
             "listed, from the padding on",
@@ -95,9 +90,9 @@ class MaskOnePlaceOff(Check):
         case("a mask at padding", facts={"pad_token_id": 1, "target": [7, 8, 3, 1, 1], "loss_mask": [1, 1, 1, 1, 0]}),
     )
     good = (
-        case(
+        script(
             "a mask moved with the labels, of the loss",
-            files={"a.py": "labels = ids[:, 1:]\nloss = loss_fn(logits[:, :-1].mT, labels) * attention_mask[:, 1:]\n"},
+            "labels = ids[:, 1:]\nloss = loss_fn(logits[:, :-1].mT, labels) * attention_mask[:, 1:]\n",
         ),
         case(
             "listed, from the first token",
@@ -111,21 +106,14 @@ class MaskOnePlaceOff(Check):
             "padding that is the end",
             facts={"pad_token_id": 2, "eos_token_id": 2, "targets": [5, 2, 2], "mask": [1, 1, 0]},
         ),
-        case(
-            "one less",
-            files={"a.py": "labels = ids[1:]\nlabels[:prompt_len - 1] = [-100] * (prompt_len - 1)\n"},
-        ),
-        case(
-            "masked, then moved",
-            files={"a.py": "labels = ids.clone()\nlabels[:prompt_len] = -100\nlabels = labels[1:]\n"},
-        ),
-        case(
+        script("one less", "labels = ids[1:]\nlabels[:prompt_len - 1] = [-100] * (prompt_len - 1)\n"),
+        script("masked, then moved", "labels = ids.clone()\nlabels[:prompt_len] = -100\nlabels = labels[1:]\n"),
+        script(
             "a mask that is moved with the labels",
-            files={"a.py": "mask[0, prompt_len:] = 1\nloss = masked_mean(token_logps, mask[:, 1:])\n"},
+            "mask[0, prompt_len:] = 1\nloss = masked_mean(token_logps, mask[:, 1:])\n",
         ),
-        case(
-            "cut one before",
-            files={"a.py": "logps = gather(logits[:, :-1], ids[:, 1:])\nanswer_logps = logps[:, prompt_len - 1:]\n"},
+        script(
+            "cut one before", "logps = gather(logits[:, :-1], ids[:, 1:])\nanswer_logps = logps[:, prompt_len - 1:]\n"
         ),
     )
     not_enough = (case("no code"),)

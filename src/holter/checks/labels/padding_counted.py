@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import takewhile
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.labels._counted_code import MASKING, copied, given, of_inputs, own_loss, tagged
 from holter.checks.labels._counted_notes import noted_counts
 from holter.checks.look import call_text, comments, is_off, is_on, known, plain, written
@@ -84,53 +84,38 @@ class PaddingInLabels(Check):
             config={"pad_token_id": 7},
             files={"a.py": "labels = pad(rows)\nce = nn.CrossEntropyLoss(ignore_index=-100)\nloss = ce(z, labels)\n"},
         ),
-        case(
+        script(
             "the second of two",
-            files={
-                "a.py": "tgt = tok(sums, padding=True)\nbatch = (src, tgt.input_ids)\n"
-                "out = model(input_ids=a, labels=b)\n"
-            },
+            "tgt = tok(sums, padding=True)\nbatch = (src, tgt.input_ids)\nout = model(input_ids=a, labels=b)\n",
         ),
-        case(
-            "padded by hand",
-            files={"a.py": "x = pad_sequence(rows)\ndef f():\n    return {'input_ids': x, 'labels': x.clone()}\n"},
+        script(
+            "padded by hand", "x = pad_sequence(rows)\ndef f():\n    return {'input_ids': x, 'labels': x.clone()}\n"
         ),
-        case(
+        script(
             "tags in Keras",
-            files={
-                "a.py": "y = pad_sequences(tags, maxlen=200)\nm.add(Embedding(n, 64))\n"
-                "m.compile(loss='sparse_categorical_crossentropy')\n"
-            },
+            "y = pad_sequences(tags, maxlen=200)\nm.add(Embedding(n, 64))\n"
+            "m.compile(loss='sparse_categorical_crossentropy')\n",
         ),
-        case(
+        script(
             "targets by hand",
-            files={
-                "a.py": "ce = nn.CrossEntropyLoss()\nx = pad_sequence(rows)\nloss = ce(out.view(-1, n), x[:, 1:])\n"
-            },
+            "ce = nn.CrossEntropyLoss()\nx = pad_sequence(rows)\nloss = ce(out.view(-1, n), x[:, 1:])\n",
         ),
-        case(
+        script(
             "a loss of one's own in a Trainer",
-            files={
-                "a.py": "def compute_loss(self, model, inputs):\n    z = model(inputs['input_ids']).logits\n"
-                "    return F.cross_entropy(z[:, :-1].flatten(0, 1), inputs['input_ids'][:, 1:].flatten())\n"
-            },
+            "def compute_loss(self, model, inputs):\n    z = model(inputs['input_ids']).logits\n"
+            "    return F.cross_entropy(z[:, :-1].flatten(0, 1), inputs['input_ids'][:, 1:].flatten())\n",
         ),
         case("told", files={"a.py": "labels = input_ids.clone()\n# padded to 2048\n"}),
-        case(
+        script(
             "given to the model as labels",
-            files={"a.py": "x = tok(texts, padding=True)\nloss = model(x['input_ids'], labels=x['input_ids']).loss\n"},
+            "x = tok(texts, padding=True)\nloss = model(x['input_ids'], labels=x['input_ids']).loss\n",
         ),
-        case(
+        script(
             "a loss of one's own",
-            files={
-                "a.py": "tok = Tok(padding=True)\nself.loss_fn = nn.CrossEntropyLoss()\n"
-                "z = z.transpose(1, 2)\nloss = self.loss_fn(z, tgt)\n"
-            },
+            "tok = Tok(padding=True)\nself.loss_fn = nn.CrossEntropyLoss()\n"
+            "z = z.transpose(1, 2)\nloss = self.loss_fn(z, tgt)\n",
         ),
-        case(
-            "padding is a class",
-            files={"a.py": "# labels in the padded part are 0\nloss = tf.reduce_sum(per_token_loss)\n"},
-        ),
+        script("padding is a class", "# labels in the padded part are 0\nloss = tf.reduce_sum(per_token_loss)\n"),
         case("copied", files={"a.py": "x = tokenizer(t, padding='max_length')\nx['labels'] = x['input_ids'].copy()\n"}),
     )
     good = (
@@ -147,51 +132,37 @@ class PaddingInLabels(Check):
             config={"pad_token_id": 7},
             files={"a.py": "loss_fn = nn.CrossEntropyLoss(ignore_index=7)\nloss = loss_fn(logits, labels)\n"},
         ),
-        case(
+        script(
             "padding of something else",
-            files={
-                "a.py": "# replace any tokens after the stop token with padding\n# reduce with padding in view\nf(x)\n"
-            },
+            "# replace any tokens after the stop token with padding\n# reduce with padding in view\nf(x)\n",
         ),
-        case(
+        script(
             "a loss of one's own over rows",
-            files={
-                "a.py": "x = tok(t, padding=True)\nce = nn.CrossEntropyLoss()\n"
-                "loss = ce(logits.view(-1, n), y.view(-1))\n"
-            },
+            "x = tok(t, padding=True)\nce = nn.CrossEntropyLoss()\nloss = ce(logits.view(-1, n), y.view(-1))\n",
         ),
-        case(
+        script(
             "a loss of one's own, masked",
-            files={
-                "a.py": "x = tok(t, padding=True)\nce = nn.CrossEntropyLoss()\n"
-                "loss = (ce(z.transpose(1, 2), y) * mask).mean()\n"
-            },
+            "x = tok(t, padding=True)\nce = nn.CrossEntropyLoss()\nloss = (ce(z.transpose(1, 2), y) * mask).mean()\n",
         ),
         case(
             "the usual index, where labels are made elsewhere",
             config={"pad_token_id": 0},
             files={"a.py": "loss_fct = CrossEntropyLoss(ignore_index=-100)\nloss = loss_fct(logits, lm_labels)\n"},
         ),
-        case(
+        script(
             "padded by hand, and ignored",
-            files={
-                "a.py": "x = pad_sequence(rows)\ny = pad_sequence(rows, padding_value=-100)\n"
-                "def f():\n    return {'input_ids': x, 'labels': y}\n"
-            },
+            "x = pad_sequence(rows)\ny = pad_sequence(rows, padding_value=-100)\n"
+            "def f():\n    return {'input_ids': x, 'labels': y}\n",
         ),
-        case(
+        script(
             "tags in Keras, masked",
-            files={
-                "a.py": "y = pad_sequences(tags, maxlen=200)\nm.add(Embedding(n, 64, mask_zero=True))\n"
-                "m.compile(loss='sparse_categorical_crossentropy')\n"
-            },
+            "y = pad_sequences(tags, maxlen=200)\nm.add(Embedding(n, 64, mask_zero=True))\n"
+            "m.compile(loss='sparse_categorical_crossentropy')\n",
         ),
-        case(
+        script(
             "a loss of one's own in a Trainer, masked",
-            files={
-                "a.py": "def compute_loss(self, model, inputs):\n    y = inputs['input_ids'].masked_fill(pads, -100)\n"
-                "    return F.cross_entropy(model(inputs['input_ids']).logits.flatten(0, 1), y.flatten())\n"
-            },
+            "def compute_loss(self, model, inputs):\n    y = inputs['input_ids'].masked_fill(pads, -100)\n"
+            "    return F.cross_entropy(model(inputs['input_ids']).logits.flatten(0, 1), y.flatten())\n",
         ),
         case("masked", files={"a.py": "labels = input_ids.clone()\nlabels[labels == pad] = -100\n"}),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.configuration._excused import excused
 from holter.checks.labels._moved_rows import in_place, listed_one_on
 from holter.checks.labels._shifted_again import (
@@ -76,9 +76,9 @@ class LabelsShiftedWrongly(Check):
     needs = Needs(any_of=(("code",), ("facts",), *((name,) for name in MEASURED)))
     bad = (
         case("twice", files={"a.py": "loss = model(input_ids=x[:, :-1], labels=x[:, 1:]).loss\n"}),
-        case(
+        script(
             "twice, by a variable",
-            files={"a.py": "labels = x[:, 1:].contiguous()\nloss = model(input_ids=x[:, :-1], labels=labels).loss\n"},
+            "labels = x[:, 1:].contiguous()\nloss = model(input_ids=x[:, :-1], labels=labels).loss\n",
         ),
         case(
             "twice, by the rows",
@@ -86,31 +86,23 @@ class LabelsShiftedWrongly(Check):
             files={"a.py": "def row(i):\n    return {'input_ids': chunk[:-1], 'labels': chunk[1:]}\n"},
         ),
         case("not at all", files={"a.py": "out = model(input_ids=x, decoder_input_ids=y, labels=y)\n"}),
-        case(
-            "in the data and in the loss",
-            files={"a.py": "labels = ids[1:] + [-100]\nshift_labels = labels[..., 1:].contiguous()\n"},
+        script(
+            "in the data and in the loss", "labels = ids[1:] + [-100]\nshift_labels = labels[..., 1:].contiguous()\n"
         ),
-        case(
+        script(
             "by a helper and in the loss",
-            files={"a.py": "d = shift_tokens_right(labels, 0, 2)\nloss = ForCausalLMLoss(logits, labels)\n"},
+            "d = shift_tokens_right(labels, 0, 2)\nloss = ForCausalLMLoss(logits, labels)\n",
         ),
-        case(
+        script(
             "by a helper, and in the loss beside it",
-            files={
-                "a.py": "d = shift_tokens_right(labels, 0, 2)\nloss = self.loss_function(logits=z, labels=labels)\n"
-                "shift_labels = labels[..., 1:].contiguous()\n"
-            },
+            "d = shift_tokens_right(labels, 0, 2)\nloss = self.loss_function(logits=z, labels=labels)\n"
+            "shift_labels = labels[..., 1:].contiguous()\n",
         ),
-        case(
-            "targets, cut twice",
-            files={"a.py": "targets = t[:, 1:]\nl = F.cross_entropy(z[:, :-1].mT, targets[:, 1:])\n"},
-        ),
-        case(
+        script("targets, cut twice", "targets = t[:, 1:]\nl = F.cross_entropy(z[:, :-1].mT, targets[:, 1:])\n"),
+        script(
             "moved, then given to the model's loss",
-            files={
-                "a.py": "shift_labels = labels[..., 1:].contiguous()\n"
-                "loss = self.loss_function(logits[..., :-1, :], shift_labels.view(-1), vocab_size=v)\n"
-            },
+            "shift_labels = labels[..., 1:].contiguous()\n"
+            "loss = self.loss_function(logits[..., :-1, :], shift_labels.view(-1), vocab_size=v)\n",
         ),
         case(
             "decoder inputs and the model's loss",
@@ -142,17 +134,12 @@ class LabelsShiftedWrongly(Check):
             config={"architectures": "GPT2LMHeadModel"},
             facts={"input_ids": [5, 6, 7, 8], "labels": [5, 6, 7, 8]},
         ),
-        case(
+        script(
             "moved, and told so",
-            files={
-                "a.py": "shift_labels = labels[..., 1:].contiguous()\n"
-                "loss = self.loss_function(logits, None, vocab_size=v, shift_labels=shift_labels)\n"
-            },
+            "shift_labels = labels[..., 1:].contiguous()\n"
+            "loss = self.loss_function(logits, None, vocab_size=v, shift_labels=shift_labels)\n",
         ),
-        case(
-            "the model's loss alone",
-            files={"a.py": "loss = self.loss_function(logits=logits, labels=labels, vocab_size=v)\n"},
-        ),
+        script("the model's loss alone", "loss = self.loss_function(logits=logits, labels=labels, vocab_size=v)\n"),
         case(
             "compared one place apart, in a causal model",
             config={"architectures": "LlamaForCausalLM"},
@@ -170,9 +157,7 @@ class LabelsShiftedWrongly(Check):
             },
         ),
         case("left to the model", files={"a.py": "loss = model(input_ids=x, labels=x).loss\n"}),
-        case(
-            "by hand", files={"a.py": "out = model(input_ids=x, decoder_input_ids=shift_tokens_right(y), labels=y)\n"}
-        ),
+        script("by hand", "out = model(input_ids=x, decoder_input_ids=shift_tokens_right(y), labels=y)\n"),
     )
     not_enough = (case("no code"),)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.context import model_names
 from holter.checks.look import known, seen, written
 from holter.checks.messages import holds
@@ -92,18 +92,14 @@ class TemplateOfAnotherModel(Check):
     stage = Stage.TOKENIZE
     needs = Needs(any_of=(("code",), ("facts",), *((name,) for name in SETTINGS)))
     bad = (
-        case(
+        script(
             "masked by other marks",
-            files={
-                "a.py": "tok = get_chat_template(tok, chat_template='chatml')\n"
-                "t = train_on_responses_only(t, response_part='<|start_header_id|>assistant<|end_header_id|>')\n"
-            },
+            "tok = get_chat_template(tok, chat_template='chatml')\n"
+            "t = train_on_responses_only(t, response_part='<|start_header_id|>assistant<|end_header_id|>')\n",
         ),
-        case(
+        script(
             "text and mask",
-            files={
-                "a.py": "text = f'<start_of_turn>user {q}<end_of_turn>'\nresponse_template = '<|im_start|>assistant'\n"
-            },
+            "text = f'<start_of_turn>user {q}<end_of_turn>'\nresponse_template = '<|im_start|>assistant'\n",
         ),
         case(
             "a name, and no loss",
@@ -121,12 +117,10 @@ class TemplateOfAnotherModel(Check):
         case("a name alone", config={"model_name_or_path": "meta-llama/Llama-3.1-8B-Instruct", "template": "vicuna"}),
     )
     good = (
-        case(
+        script(
             "masked by its own marks",
-            files={
-                "a.py": "tok = get_chat_template(tok, chat_template='llama-3.1')\n"
-                "t = train_on_responses_only(t, response_part='<|start_header_id|>assistant<|end_header_id|>')\n"
-            },
+            "tok = get_chat_template(tok, chat_template='llama-3.1')\n"
+            "t = train_on_responses_only(t, response_part='<|start_header_id|>assistant<|end_header_id|>')\n",
         ),
         case("its own", config={"model_name_or_path": "Qwen/Qwen2.5-7B-Instruct", "template": "qwen"}),
         case("a base model", config={"model_name_or_path": "meta-llama/Meta-Llama-3-8B", "template": "chatml"}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import call_text, calls, is_on, known, seen
 from holter.checks.symptoms import number
 from holter.finding import Evidence, Finding, Fix, Severity
@@ -44,9 +44,7 @@ class ZeroLabelReduced(Check):
     stage = Stage.DATA
     needs = Needs(any_of=(("code",), *((name,) for name in REDUCES)))
     bad = (
-        case(
-            "a pipeline", files={"a.py": "head = dict(num_classes=2)\nload = dict(type='L', reduce_zero_label=True)\n"}
-        ),
+        script("a pipeline", "head = dict(num_classes=2)\nload = dict(type='L', reduce_zero_label=True)\n"),
         case("settings", config={"do_reduce_labels": True, "num_labels": 2}),
     )
     good = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import call_text, seen, written
 from holter.checks.script import first_in_each, last_part, spelt_out
 from holter.finding import Evidence, Finding, Fix, Severity
@@ -55,40 +55,24 @@ class ProbabilitiesAsLogits(Check):
     needs = Needs(any_of=(("code",),))
     bad = (
         case("softmax", files={"a.py": "p = F.softmax(logits, dim=-1)\nloss = F.cross_entropy(p, y)\n"}),
-        case(
-            "sigmoid, by a module",
-            files={"a.py": "fn = nn.BCEWithLogitsLoss()\nloss = fn(torch.sigmoid(model(x)), y)\n"},
-        ),
-        case(
+        script("sigmoid, by a module", "fn = nn.BCEWithLogitsLoss()\nloss = fn(torch.sigmoid(model(x)), y)\n"),
+        script(
             "the end of a model",
-            files={
-                "a.py": "def forward(self, x):\n    return torch.softmax(self.fc(x), 1)\nce = nn.CrossEntropyLoss()\n"
-            },
+            "def forward(self, x):\n    return torch.softmax(self.fc(x), 1)\nce = nn.CrossEntropyLoss()\n",
         ),
-        case(
-            "the last layer",
-            files={"a.py": "net = nn.Sequential(nn.Linear(9, 1), nn.Sigmoid())\nf = nn.BCEWithLogitsLoss()\n"},
-        ),
-        case(
-            "Keras",
-            files={"a.py": "m.add(Dense(5, activation='softmax'))\nf = CategoricalCrossentropy(from_logits=True)\n"},
-        ),
+        script("the last layer", "net = nn.Sequential(nn.Linear(9, 1), nn.Sigmoid())\nf = nn.BCEWithLogitsLoss()\n"),
+        script("Keras", "m.add(Dense(5, activation='softmax'))\nf = CategoricalCrossentropy(from_logits=True)\n"),
     )
     good = (
         case("its own pair", files={"a.py": "net = nn.Sequential(nn.Linear(9, 1), nn.Sigmoid())\nf = nn.BCELoss()\n"}),
-        case(
+        script(
             "weights of attention, not the end of a model",
-            files={
-                "a.py": "def forward(self, x):\n    w = q(x).softmax(-1)\n    return w @ x\nc = nn.CrossEntropyLoss()\n"
-            },
+            "def forward(self, x):\n    w = q(x).softmax(-1)\n    return w @ x\nc = nn.CrossEntropyLoss()\n",
         ),
         case("Keras", files={"a.py": "m.add(Dense(5))\nf = CategoricalCrossentropy(from_logits=True)\n"}),
         case("logits", files={"a.py": "p = F.softmax(logits, dim=-1)\nloss = F.cross_entropy(logits, y)\n"}),
         case("its own pair", files={"a.py": "loss = nn.BCELoss()(torch.sigmoid(model(x)), y)\n"}),
-        case(
-            "soft targets",
-            files={"a.py": "loss = F.cross_entropy(student, F.softmax(teacher / 2.0, dim=-1))\n"},
-        ),
+        script("soft targets", "loss = F.cross_entropy(student, F.softmax(teacher / 2.0, dim=-1))\n"),
         case("logarithms", files={"a.py": "p = F.log_softmax(z, -1)\nloss = F.cross_entropy(p, y)\n"}),
     )
     not_enough = (case("no code"),)

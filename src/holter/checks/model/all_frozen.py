@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import call_text, is_off, seen, written
 from holter.checks.model.outside_optimizer import OPTIMIZERS
 from holter.finding import Evidence, Finding, Fix, Severity
@@ -65,78 +65,53 @@ class EverythingFrozen(Check):
     stage = Stage.BACKWARD
     needs = Needs(any_of=(("code",),))
     bad = (
-        case(
+        script(
             "the new head with it",
-            files={
-                "a.py": "backbone.fc = nn.Linear(2048, 12)\nfor p in backbone.parameters():\n"
-                "    p.requires_grad = False\nopt = SGD(backbone.fc.parameters(), lr=0.1)\n"
-            },
+            "backbone.fc = nn.Linear(2048, 12)\nfor p in backbone.parameters():\n"
+            "    p.requires_grad = False\nopt = SGD(backbone.fc.parameters(), lr=0.1)\n",
         ),
-        case(
-            "in a loop",
-            files={"a.py": "for p in model.parameters():\n    p.requires_grad = False\ntrainer.train()\n"},
-        ),
-        case(
+        script("in a loop", "for p in model.parameters():\n    p.requires_grad = False\ntrainer.train()\n"),
+        script(
             "the adapters with it",
-            files={
-                "a.py": "model = get_peft_model(model, config)\nfor n, p in model.named_parameters():\n"
-                "    if 'lm_head' not in n:\n        p.requires_grad = False\ntrainer.train()\n"
-            },
+            "model = get_peft_model(model, config)\nfor n, p in model.named_parameters():\n"
+            "    if 'lm_head' not in n:\n        p.requires_grad = False\ntrainer.train()\n",
         ),
         case("Keras", files={"a.py": "model.trainable = False\nmodel.compile('adam')\nmodel.fit(x, y)\n"}),
-        case(
+        script(
             "by a name that is not the head's",
-            files={
-                "a.py": "m = BertForTokenClassification.from_pretrained('b', num_labels=9)\n"
-                "for n, p in m.named_parameters():\n    if 'layer.11' not in n:\n        p.requires_grad = False\n"
-            },
+            "m = BertForTokenClassification.from_pretrained('b', num_labels=9)\n"
+            "for n, p in m.named_parameters():\n    if 'layer.11' not in n:\n        p.requires_grad = False\n",
         ),
         case("at once", files={"a.py": "model.requires_grad_(False)\nTrainer(model=model).train()\n"}),
     )
     good = (
-        case(
+        script(
             "a new head afterwards",
-            files={
-                "a.py": "for p in net.parameters():\n    p.requires_grad = False\nnet.fc = nn.Linear(2048, 12)\n"
-                "opt = SGD(net.fc.parameters(), lr=0.1)\nopt.step()\n"
-            },
+            "for p in net.parameters():\n    p.requires_grad = False\nnet.fc = nn.Linear(2048, 12)\n"
+            "opt = SGD(net.fc.parameters(), lr=0.1)\nopt.step()\n",
         ),
-        case(
-            "a teacher in a loop",
-            files={"a.py": "for p in teacher.parameters():\n    p.requires_grad_(False)\nloss.backward()\n"},
-        ),
-        case(
+        script("a teacher in a loop", "for p in teacher.parameters():\n    p.requires_grad_(False)\nloss.backward()\n"),
+        script(
             "all but the head",
-            files={
-                "a.py": "m = BertForTokenClassification.from_pretrained('b', num_labels=9)\n"
-                "for n, p in m.named_parameters():\n    if 'classifier' not in n:\n        p.requires_grad = False\n"
-            },
+            "m = BertForTokenClassification.from_pretrained('b', num_labels=9)\n"
+            "for n, p in m.named_parameters():\n    if 'classifier' not in n:\n        p.requires_grad = False\n",
         ),
-        case(
+        script(
             "by name",
-            files={
-                "a.py": "for n, p in model.named_parameters():\n"
-                "    if 'head' not in n:\n        p.requires_grad = False\ntrainer.train()\n"
-            },
+            "for n, p in model.named_parameters():\n"
+            "    if 'head' not in n:\n        p.requires_grad = False\ntrainer.train()\n",
         ),
         case("Keras, the base", files={"a.py": "base.trainable = False\nmodel.compile('adam')\nmodel.fit(x, y)\n"}),
-        case(
-            "a part",
-            files={"a.py": "for p in model.bert.parameters():\n    p.requires_grad = False\ntrainer.train()\n"},
-        ),
-        case(
+        script("a part", "for p in model.bert.parameters():\n    p.requires_grad = False\ntrainer.train()\n"),
+        script(
             "then adapters",
-            files={
-                "a.py": "for p in model.parameters():\n    p.requires_grad = False\n"
-                "model = get_peft_model(model, config)\ntrainer.train()\n"
-            },
+            "for p in model.parameters():\n    p.requires_grad = False\n"
+            "model = get_peft_model(model, config)\ntrainer.train()\n",
         ),
-        case(
+        script(
             "all but the adapters",
-            files={
-                "a.py": "model = get_peft_model(model, config)\nfor n, p in model.named_parameters():\n"
-                "    if 'lora_' not in n:\n        p.requires_grad = False\ntrainer.train()\n"
-            },
+            "model = get_peft_model(model, config)\nfor n, p in model.named_parameters():\n"
+            "    if 'lora_' not in n:\n        p.requires_grad = False\ntrainer.train()\n",
         ),
         case("a reference", files={"a.py": "ref_model.requires_grad_(False)\ntrainer.train()\n"}),
     )

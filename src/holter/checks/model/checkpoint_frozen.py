@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import is_off, seen, written
 from holter.checks.script import last_part, receiver
 from holter.finding import Evidence, Finding, Fix, Severity
@@ -52,12 +52,9 @@ class CheckpointingOverFrozenInput(Check):
     stage = Stage.BACKWARD
     needs = Needs(any_of=(("code",),))
     bad = (
-        case(
+        script(
             "embeddings",
-            files={
-                "a.py": "h = checkpoint(layer, h, mask)\n\nfor p in model.embeddings.parameters():\n"
-                "    p.requires_grad = False\n"
-            },
+            "h = checkpoint(layer, h, mask)\n\nfor p in model.embeddings.parameters():\n    p.requires_grad = False\n",
         ),
         case(
             "adapters on a frozen base",
@@ -69,25 +66,19 @@ class CheckpointingOverFrozenInput(Check):
         ),
     )
     good = (
-        case(
+        script(
             "the other form",
-            files={
-                "a.py": "h = checkpoint(layer, h, use_reentrant=False)\n\nfor p in model.embeddings.parameters():\n"
-                "    p.requires_grad = False\n"
-            },
+            "h = checkpoint(layer, h, use_reentrant=False)\n\nfor p in model.embeddings.parameters():\n"
+            "    p.requires_grad = False\n",
         ),
-        case(
+        script(
             "inputs ask",
-            files={
-                "a.py": "model.enable_input_require_grads()\nh = checkpoint(layer, h, mask)\n\n"
-                "for p in model.embeddings.parameters():\n    p.requires_grad = False\n"
-            },
+            "model.enable_input_require_grads()\nh = checkpoint(layer, h, mask)\n\n"
+            "for p in model.embeddings.parameters():\n    p.requires_grad = False\n",
         ),
-        case(
+        script(
             "a head is frozen",
-            files={
-                "a.py": "h = checkpoint(layer, h)\n\nfor p in model.head.parameters():\n    p.requires_grad = False\n"
-            },
+            "h = checkpoint(layer, h)\n\nfor p in model.head.parameters():\n    p.requires_grad = False\n",
         ),
         case("a file of weights", files={"a.py": "trainer.checkpoint('out', step)\nmodel.requires_grad_(False)\n"}),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import is_on, seen, written
 from holter.checks.script import first_in_each, last_part, receiver
 from holter.finding import Evidence, Finding, Fix, Severity
@@ -48,27 +48,19 @@ class LossCutFromModel(Check):
     stage = Stage.BACKWARD
     needs = Needs(any_of=(("code",),))
     bad = (
-        case(
-            "a new tensor",
-            files={"a.py": "loss = torch.tensor(f(out), requires_grad=True)\nloss.backward()\nopt.step()\n"},
-        ),
+        script("a new tensor", "loss = torch.tensor(f(out), requires_grad=True)\nloss.backward()\nopt.step()\n"),
         case("switched on", files={"a.py": "loss = f(out)\nloss.requires_grad = True\nloss.backward()\n"}),
         case("by a call", files={"a.py": "loss = f(out)\nloss.requires_grad_(True)\nloss.backward()\n"}),
         case("detached", files={"a.py": "loss = f(out).detach()\nloss.backward()\n"}),
     )
     good = (
-        case(
+        script(
             "one of two arguments",
-            files={
-                "a.py": "loss = gan(D(real), D(fake.detach()))\nloss.backward()\nl2_loss = f(s(x), t(x).detach())\n"
-            },
+            "loss = gan(D(real), D(fake.detach()))\nloss.backward()\nl2_loss = f(s(x), t(x).detach())\n",
         ),
         case("the loss itself", files={"a.py": "loss = f(out)\nloss.backward()\nshown = loss.detach()\n"}),
         case("a part is detached", files={"a.py": "loss = f(out, old.detach()) * w.item()\nloss.backward()\n"}),
-        case(
-            "a sum that starts at 0",
-            files={"a.py": "loss = torch.tensor(0.0)\nloss = loss + f(out)\nloss.backward()\n"},
-        ),
+        script("a sum that starts at 0", "loss = torch.tensor(0.0)\nloss = loss + f(out)\nloss.backward()\n"),
         case("inputs", files={"a.py": "x.requires_grad = True\nloss = f(model(x))\nloss.backward()\n"}),
     )
     not_enough = (case("no code"),)

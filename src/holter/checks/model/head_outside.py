@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import Known, adapters_on, call_text, calls, known, plain, seen, switched_on, written
 from holter.checks.noted import noted
 from holter.checks.symptoms import complaint, number
@@ -63,17 +63,13 @@ class HeadOutsideAdapter(Check):
     stage = Stage.SAVE
     needs = Needs(any_of=(("code",), ("adapters",), ("task_type",), ("facts",)))
     bad = (
-        case(
+        script(
             "no task",
-            files={
-                "a.py": "m = AutoModelForSequenceClassification.from_pretrained('b', num_labels=3)\n"
-                "m = get_peft_model(m, LoraConfig(r=4, target_modules=['query', 'value']))\n"
-            },
+            "m = AutoModelForSequenceClassification.from_pretrained('b', num_labels=3)\n"
+            "m = get_peft_model(m, LoraConfig(r=4, target_modules=['query', 'value']))\n",
         ),
         case("two scores", config={"adapters": "lora"}, facts={"f1_after_training": 0.89, "f1_after_reload": 0.15}),
-        case(
-            "append returns None", files={"a.py": "c = LoraConfig(r=4, modules_to_save=names.append('classifier'))\n"}
-        ),
+        script("append returns None", "c = LoraConfig(r=4, modules_to_save=names.append('classifier'))\n"),
         case("frozen", facts={"classifier.weight.requires_grad": False}),
         case(
             "another task",
@@ -81,12 +77,10 @@ class HeadOutsideAdapter(Check):
         ),
     )
     good = (
-        case(
+        script(
             "the task in a file",
-            files={
-                "a.py": "m = AutoModelForSequenceClassification.from_pretrained('b', num_labels=3)\n"
-                "m = get_peft_model(m, LoraConfig(r=4, task_type=TaskType.SEQ_CLS, target_modules=['query']))\n"
-            },
+            "m = AutoModelForSequenceClassification.from_pretrained('b', num_labels=3)\n"
+            "m = get_peft_model(m, LoraConfig(r=4, task_type=TaskType.SEQ_CLS, target_modules=['query']))\n",
         ),
         case("a list", files={"a.py": "c = LoraConfig(r=4, task_type='SEQ_CLS', modules_to_save=['score'])\n"}),
         case("trained", facts={"classifier.weight.requires_grad": True}),

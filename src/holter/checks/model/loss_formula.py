@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import call_text, written
 from holter.checks.model._unstable_forms import GUARDED, empty_quotient, form_of
 from holter.checks.script import spelt_out
@@ -92,11 +92,9 @@ class LossFormulaUnstable(Check):
             files={"a.py": "distance = (xy + wh).clamp(0).sqrt()\n"},
             facts={"grad": "nan"},
         ),
-        case(
+        script(
             "the derivative of a norm",
-            files={
-                "a.py": "x = torch.zeros(3, requires_grad=True)\nx.norm().backward()\nprint(x.grad)\n# tensor([nan])\n"
-            },
+            "x = torch.zeros(3, requires_grad=True)\nx.norm().backward()\nprint(x.grad)\n# tensor([nan])\n",
         ),
         case(
             "no chosen entry",

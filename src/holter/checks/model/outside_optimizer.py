@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import call_text, seen, written
 from holter.checks.script import first_in_each, last_part, texts
 from holter.finding import Evidence, Finding, Fix, Severity
@@ -76,99 +76,74 @@ class WeightsOutsideOptimizer(Check):
                 "b.py": "net = Net()\nopt = Adam(net.body.parameters(), lr=1e-4)\n",
             },
         ),
-        case(
+        script(
             "a head beside the model",
-            files={
-                "a.py": "net = Encoder(cfg)\nclf_head = ClassifierHead(dim, classes)\n"
-                "opt = torch.optim.Adam(net.parameters(), lr=1e-4)\n"
-            },
+            "net = Encoder(cfg)\nclf_head = ClassifierHead(dim, classes)\n"
+            "opt = torch.optim.Adam(net.parameters(), lr=1e-4)\n",
         ),
-        case(
+        script(
             "a linear layer that is called",
-            files={
-                "a.py": "bert = AutoModel.from_pretrained('x')\nout = nn.Linear(768, 2).to(device)\n"
-                "optimizer = AdamW(bert.parameters(), lr=2e-5)\nfor b in loader:\n    loss = f(out(bert(b)[1]), y)\n"
-            },
+            "bert = AutoModel.from_pretrained('x')\nout = nn.Linear(768, 2).to(device)\n"
+            "optimizer = AdamW(bert.parameters(), lr=2e-5)\nfor b in loader:\n    loss = f(out(bert(b)[1]), y)\n",
         ),
-        case(
+        script(
             "in Lightning",
-            files={
-                "a.py": "class Net(LightningModule):\n    def __init__(self):\n        self.encoder = Encoder()\n"
-                "        self.head = nn.Linear(8, 2)\n    def forward(self, x):\n"
-                "        return self.head(self.encoder(x))\n"
-                "    def configure_optimizers(self):\n        return Adam(self.encoder.parameters(), lr=1e-3)\n"
-            },
+            "class Net(LightningModule):\n    def __init__(self):\n        self.encoder = Encoder()\n"
+            "        self.head = nn.Linear(8, 2)\n    def forward(self, x):\n"
+            "        return self.head(self.encoder(x))\n"
+            "    def configure_optimizers(self):\n        return Adam(self.encoder.parameters(), lr=1e-3)\n",
         ),
-        case(
+        script(
             "a group that is not appended",
-            files={
-                "a.py": "groups = []\ng = {'lr': 1e-5}\ng['params'] = [p for n, p in named if 'b' in n]\n"
-                "groups.append(g)\ng = {'lr': 5e-2}\ng['params'] = [p for n, p in named if 'crf' in n]\n"
-                "optimizer = AdamW(groups)\n"
-            },
+            "groups = []\ng = {'lr': 1e-5}\ng['params'] = [p for n, p in named if 'b' in n]\n"
+            "groups.append(g)\ng = {'lr': 5e-2}\ng['params'] = [p for n, p in named if 'crf' in n]\n"
+            "optimizer = AdamW(groups)\n",
         ),
-        case(
-            "put in later",
-            files={"a.py": "opt = Adam(net.parameters(), lr=1e-3)\nnet.fc = nn.Linear(512, 7)\nopt.step()\n"},
-        ),
+        script("put in later", "opt = Adam(net.parameters(), lr=1e-3)\nnet.fc = nn.Linear(512, 7)\nopt.step()\n"),
         case("a plain list", files={"a.py": "self.heads = [nn.Linear(64, 2) for _ in range(n)]\n"}),
     )
     good = (
-        case(
+        script(
             "an optimizer made anew",
-            files={"a.py": "opt = Adam(net.parameters())\nnet.fc = nn.Linear(9, 7)\nopt = Adam(net.fc.parameters())\n"},
+            "opt = Adam(net.parameters())\nnet.fc = nn.Linear(9, 7)\nopt = Adam(net.fc.parameters())\n",
         ),
-        case(
+        script(
             "a list that becomes modules",
-            files={"a.py": "layers = [nn.Linear(64, 2) for _ in range(n)]\nself.net = nn.Sequential(*layers)\n"},
+            "layers = [nn.Linear(64, 2) for _ in range(n)]\nself.net = nn.Sequential(*layers)\n",
         ),
-        case(
+        script(
             "both members of a model",
-            files={
-                "a.py": "class Net(nn.Module):\n    def __init__(self):\n        self.body = Body()\n"
-                "        self.head = nn.Linear(8, 2)\nnet = Net()\n"
-                "opt = Adam([{'params': net.body.parameters()}, {'params': net.head.parameters(), 'lr': 1e-3}])\n"
-            },
+            "class Net(nn.Module):\n    def __init__(self):\n        self.body = Body()\n"
+            "        self.head = nn.Linear(8, 2)\nnet = Net()\n"
+            "opt = Adam([{'params': net.body.parameters()}, {'params': net.head.parameters(), 'lr': 1e-3}])\n",
         ),
-        case(
+        script(
             "both given",
-            files={
-                "a.py": "net = Encoder(cfg)\nclf_head = ClassifierHead(dim, classes)\n"
-                "opt = torch.optim.Adam(list(net.parameters()) + list(clf_head.parameters()), lr=1e-4)\n"
-            },
+            "net = Encoder(cfg)\nclf_head = ClassifierHead(dim, classes)\n"
+            "opt = torch.optim.Adam(list(net.parameters()) + list(clf_head.parameters()), lr=1e-4)\n",
         ),
-        case(
+        script(
             "put into the model",
-            files={
-                "a.py": "net = resnet50()\nnet.fc = nn.Linear(2048, 10)\nopt = SGD(net.parameters(), lr=0.1)\n",
-            },
+            "net = resnet50()\nnet.fc = nn.Linear(2048, 10)\nopt = SGD(net.parameters(), lr=0.1)\n",
         ),
-        case(
+        script(
             "a part of a larger model",
-            files={
-                "a.py": "head = nn.Linear(8, 2)\nmodel = Whole(Encoder(), head)\nopt = Adam(model.parameters())\n",
-            },
+            "head = nn.Linear(8, 2)\nmodel = Whole(Encoder(), head)\nopt = Adam(model.parameters())\n",
         ),
-        case(
+        script(
             "all of itself in Lightning",
-            files={
-                "a.py": "class Net(LightningModule):\n    def __init__(self):\n        self.encoder = Encoder()\n"
-                "        self.head = nn.Linear(8, 2)\n    def configure_optimizers(self):\n"
-                "        return Adam(self.parameters(), lr=1e-3)\n"
-            },
+            "class Net(LightningModule):\n    def __init__(self):\n        self.encoder = Encoder()\n"
+            "        self.head = nn.Linear(8, 2)\n    def configure_optimizers(self):\n"
+            "        return Adam(self.parameters(), lr=1e-3)\n",
         ),
-        case(
+        script(
             "a head that shares the table",
-            files={
-                "a.py": "model = Model(cfg)\nlm_head = LMHead(model, cfg)\nopt = Adam(model.parameters(), lr=1e-4)\n",
-            },
+            "model = Model(cfg)\nlm_head = LMHead(model, cfg)\nopt = Adam(model.parameters(), lr=1e-4)\n",
         ),
-        case(
+        script(
             "all groups",
-            files={
-                "a.py": "groups = []\ng = {'lr': 1e-5, 'params': a}\ngroups.append(g)\ng = {'lr': 5e-2, 'params': b}\n"
-                "groups.append(g)\noptimizer = AdamW(groups)\n"
-            },
+            "groups = []\ng = {'lr': 1e-5, 'params': a}\ngroups.append(g)\ng = {'lr': 5e-2, 'params': b}\n"
+            "groups.append(g)\noptimizer = AdamW(groups)\n",
         ),
     )
     not_enough = (case("no code"),)

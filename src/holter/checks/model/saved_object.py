@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import is_off, seen, written
 from holter.checks.script import last_part, receiver
 from holter.finding import Evidence, Finding, Fix, Severity
@@ -50,12 +50,10 @@ class OtherObjectSaved(Check):
     needs = Needs(any_of=(("code",),))
     bad = (
         case("merged and dropped", files={"a.py": "model.merge_and_unload()\nmodel.save_pretrained('out')\n"}),
-        case(
+        script(
             "replaced",
-            files={
-                "a.py": "old = model.state_dict\nmodel.state_dict = (lambda self, *_: "
-                "get_peft_model_state_dict(self, old())).__get__(model)\ntrainer.train()\nmodel.save_pretrained('o')\n"
-            },
+            "old = model.state_dict\nmodel.state_dict = (lambda self, *_: "
+            "get_peft_model_state_dict(self, old())).__get__(model)\ntrainer.train()\nmodel.save_pretrained('o')\n",
         ),
         case(
             "names of a wrapper",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case
+from holter.checks.base import Check, Needs, case, script
 from holter.checks.look import Known, call_text, calls, is_on, known, seen, switched_on
 from holter.checks.messages import quote, said, statements
 from holter.checks.purpose import without_training
@@ -90,12 +90,9 @@ class TrainableCountZero(Check):
         case("no adapter", facts={"lora_layers": 0}),
         case("no adapter in one part", facts={"projector.lora_modules": 0, "decoder.lora_modules": 96}),
         case("counted", facts={"trainable_params": 0}),
-        case(
+        script(
             "frozen adapter, by the arguments",
-            files={
-                "a.py": "c = LoraConfig.from_pretrained(model_args.lora)\n"
-                "m = PeftModel.from_pretrained(m, 'out', config=c)\n"
-            },
+            "c = LoraConfig.from_pretrained(model_args.lora)\nm = PeftModel.from_pretrained(m, 'out', config=c)\n",
         ),
         case("frozen adapter", files={"a.py": "m = PeftModel.from_pretrained(m, 'out')\nt = Trainer(m)\nt.train()\n"}),
     )
@@ -129,10 +126,7 @@ class TrainableCountZero(Check):
             facts={"vision_tower.lora_modules": 0, "decoder.lora_modules": 96},
         ),
         case("some modules", facts={"trainable_modules": ["score"], "lora_layers": 32}),
-        case(
-            "merged",
-            files={"a.py": "m = PeftModel.from_pretrained(m, model_args.lora)\nm = m.merge_and_unload()\n"},
-        ),
+        script("merged", "m = PeftModel.from_pretrained(m, model_args.lora)\nm = m.merge_and_unload()\n"),
         case("inference", files={"a.py": "m = PeftModel.from_pretrained(m, 'out')\nm.generate(x)\n"}),
     )
     not_enough = (case("nothing was said"),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import call_text, seen, written
 from holter.checks.messages import fold
 from holter.checks.noted import remarks
@@ -74,38 +74,21 @@ class LoadedWeightsLost(Check):
     stage = Stage.FORWARD
     needs = Needs(any_of=(("code",), ("facts",)))
     bad = (
-        case(
-            "initialised after it",
-            files={"a.py": "net.load_state_dict(torch.load('m.pt'))\nnet.apply(weights_init)\nnet(x)\n"},
-        ),
-        case(
-            "made again",
-            files={"a.py": "net = Net()\nnet.load_state_dict(torch.load('m.pt'))\nnet = Net()\nnet.train()\n"},
-        ),
+        script("initialised after it", "net.load_state_dict(torch.load('m.pt'))\nnet.apply(weights_init)\nnet(x)\n"),
+        script("made again", "net = Net()\nnet.load_state_dict(torch.load('m.pt'))\nnet = Net()\nnet.train()\n"),
         case("read and not used", files={"a.py": "net = Net()\nstate = torch.load('best.pt')\nnet.eval()\nnet(x)\n"}),
         case("told", facts={"observed": "prediction for one sentence differs each time the model is initialised"}),
         case("told of scores", facts={"accuracy": "changes every time I load the checkpoint"}),
     )
     good = (
-        case(
-            "in order",
-            files={"a.py": "net = Net()\nnet.apply(weights_init)\nnet.load_state_dict(torch.load('m.pt'))\nnet(x)\n"},
-        ),
-        case(
+        script("in order", "net = Net()\nnet.apply(weights_init)\nnet.load_state_dict(torch.load('m.pt'))\nnet(x)\n"),
+        script(
             "one or the other",
-            files={
-                "a.py": "if path:\n    net.load_state_dict(torch.load(path))\nelse:\n    net.apply(weights_init)\n",
-            },
+            "if path:\n    net.load_state_dict(torch.load(path))\nelse:\n    net.apply(weights_init)\n",
         ),
-        case(
-            "a new part of it",
-            files={"a.py": "net.load_state_dict(torch.load('m.pt'))\nnet.head.reset_parameters()\nnet(x)\n"},
-        ),
-        case(
-            "loaded again as well",
-            files={
-                "a.py": "net = Net()\nnet.load_state_dict(a)\nnet = Net()\nnet.load_state_dict(b)\nnet(x)\n",
-            },
+        script("a new part of it", "net.load_state_dict(torch.load('m.pt'))\nnet.head.reset_parameters()\nnet(x)\n"),
+        script(
+            "loaded again as well", "net = Net()\nnet.load_state_dict(a)\nnet = Net()\nnet.load_state_dict(b)\nnet(x)\n"
         ),
         case("used", files={"a.py": "state = torch.load('best.pt')\nnet.load_state_dict(state['model'])\n"}),
         case("told of training", facts={"observed": "accuracy differs each time the model is trained with a new seed"}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import median
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.context import optimiser_is_scale_invariant
 from holter.checks.look import call_text, calls, known
 from holter.checks.script import argument
@@ -92,9 +92,7 @@ class ClipAlwaysActive(Check):
             "SGD, far above", series={"grad_norm": [3.1, 3.0, 2.9, 3.2]}, config={"max_grad_norm": 1e-3, "optim": "sgd"}
         ),
         case("tiny, with SGD", config={"max_grad_norm": 1e-4, "optim": "sgd"}),
-        case(
-            "tiny, by value", files={"a.py": "loss.backward()\nclip_grad_value_(net.parameters(), 1e-6)\nopt.step()\n"}
-        ),
+        script("tiny, by value", "loss.backward()\nclip_grad_value_(net.parameters(), 1e-6)\nopt.step()\n"),
         case("SGD", series={"grad_norm": [30.0] * 40}, config={"max_grad_norm": 1.0, "optim": "sgd"}),
         case("measured", facts={"fraction_clipped": 1.0}, config={"max_grad_norm": 1.0}),
     ]

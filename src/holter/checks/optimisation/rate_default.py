@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import call_text, is_off, seen, written
 from holter.checks.optimisation.rate_above_practice import DECODERS, ENCODERS, SEQ2SEQS
 from holter.checks.script import last_part, texts
@@ -53,16 +53,8 @@ class DefaultRateForPretrained(Check):
         case("PyTorch", files={"a.py": "m = AutoModel.from_pretrained('roberta-base')\nopt = Adam(m.parameters())\n"}),
     )
     good = (
-        case(
-            "a rate",
-            files={"a.py": "m = AutoModel.from_pretrained('roberta-base')\nopt = Adam(m.parameters(), 2e-5)\n"},
-        ),
-        case(
-            "frozen",
-            files={
-                "a.py": "b = TFBertModel.from_pretrained('bert')\nb.trainable = False\nm.compile(optimizer='adam')\n"
-            },
-        ),
+        script("a rate", "m = AutoModel.from_pretrained('roberta-base')\nopt = Adam(m.parameters(), 2e-5)\n"),
+        script("frozen", "b = TFBertModel.from_pretrained('bert')\nb.trainable = False\nm.compile(optimizer='adam')\n"),
         case("a small network", files={"a.py": "m.add(Dense(9))\nm.compile(optimizer='adam', loss='mse')\n"}),
     )
     not_enough = (case("no code"),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import (
     adapters_on,
     call_text,
@@ -93,19 +93,15 @@ class AddedTokensWithoutRows(Check):
     bad = (
         case("said", events=[said("Untrained tokens of [[9]] found, but embed_tokens & lm_head not trainable")]),
         case("not resized", files={"a.py": "tokenizer.add_tokens(['<x>'])\ntrainer.train()\n"}),
-        case(
+        script(
             "given while loading",
-            files={
-                "a.py": "m = AutoModel.from_pretrained('org/base')\n"
-                "t = AutoTokenizer.from_pretrained('org/base', additional_special_tokens=['<url>'])\nm(**t(x))\n"
-            },
+            "m = AutoModel.from_pretrained('org/base')\n"
+            "t = AutoTokenizer.from_pretrained('org/base', additional_special_tokens=['<url>'])\nm(**t(x))\n",
         ),
-        case(
+        script(
             "loaded into a fresh model",
-            files={
-                "a.py": "tok.add_tokens(['<x>'])\nmodel.resize_token_embeddings(len(tok))\n"
-                "base = AutoModelForCausalLM.from_pretrained(name)\nm = PeftModel.from_pretrained(base, folder)\n"
-            },
+            "tok.add_tokens(['<x>'])\nmodel.resize_token_embeddings(len(tok))\n"
+            "base = AutoModelForCausalLM.from_pretrained(name)\nm = PeftModel.from_pretrained(base, folder)\n",
         ),
         case("said", events=[said("ValueError: Untrained tokens of [[9]] found, but embed_tokens not trainable")]),
         case(
@@ -116,12 +112,10 @@ class AddedTokensWithoutRows(Check):
         case("a table without a gradient", facts={"new_tokens": 12, "embed_tokens.requires_grad": False}),
         case("rows that did not move", facts={"new_token_norm_before": 0.412, "new_token_norm_after": 0.412}),
         case("a frozen part", config={"added_tokens": ["[boi]"], "language_model": "frozen"}),
-        case(
+        script(
             "all frozen in a loop",
-            files={
-                "a.py": "tok.add_tokens(['<x>'])\nmodel.resize_token_embeddings(len(tok))\n"
-                "for p in model.parameters():\n    p.requires_grad = False\n"
-            },
+            "tok.add_tokens(['<x>'])\nmodel.resize_token_embeddings(len(tok))\n"
+            "for p in model.parameters():\n    p.requires_grad = False\n",
         ),
         case("half", files={"a.py": "model.bert.resize_token_embeddings(len(tokenizer))\n"}),
         case(
@@ -132,24 +126,18 @@ class AddedTokensWithoutRows(Check):
         case("frozen", config={"r": 8, "target_modules": ["q_proj"]}, facts={"num_added_tokens": 4}),
     )
     good = (
-        case(
-            "resized", files={"a.py": "tokenizer.add_tokens(['<x>'])\nmodel.resize_token_embeddings(len(tokenizer))\n"}
-        ),
+        script("resized", "tokenizer.add_tokens(['<x>'])\nmodel.resize_token_embeddings(len(tokenizer))\n"),
         case("whole", files={"a.py": "self.model.resize_token_embeddings(len(tokenizer))\n"}),
-        case(
+        script(
             "resized before loading into it",
-            files={
-                "a.py": "tok.add_tokens(['<x>'])\nmodel.resize_token_embeddings(len(tok))\n"
-                "base = AutoModelForCausalLM.from_pretrained(name)\nbase.resize_token_embeddings(len(tok))\n"
-                "base.load_state_dict(torch.load(path))\n"
-            },
+            "tok.add_tokens(['<x>'])\nmodel.resize_token_embeddings(len(tok))\n"
+            "base = AutoModelForCausalLM.from_pretrained(name)\nbase.resize_token_embeddings(len(tok))\n"
+            "base.load_state_dict(torch.load(path))\n",
         ),
-        case(
+        script(
             "none given while loading",
-            files={
-                "a.py": "m = AutoModel.from_pretrained('a')\n"
-                "t = AutoTokenizer.from_pretrained('a', additional_special_tokens=[])\n"
-            },
+            "m = AutoModel.from_pretrained('a')\n"
+            "t = AutoTokenizer.from_pretrained('a', additional_special_tokens=[])\n",
         ),
         case("rows that moved", facts={"new_token_norm_before": 0.412, "new_token_norm_after": 0.566}),
         case("a part that stays", config={"added_tokens": ["[boi]"], "vision_tower": "frozen"}),

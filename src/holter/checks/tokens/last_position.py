@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import call_text, known, plain, seen, written
 from holter.checks.script import argument, last_part, texts
 from holter.finding import Evidence, Finding, Fix, Severity
@@ -68,12 +68,10 @@ class PaddingReadAsLast(Check):
             config={"padding_side": "left"},
             files={"a.py": "n = enc['attention_mask'].sum(dim=1) - 1\nh = x[torch.arange(x.size(0)), n]\n"},
         ),
-        case(
+        script(
             "read",
-            files={
-                "a.py": "x = pad_sequence(rows, batch_first=True)\nout = model(x, attention_mask=m)[0]\n"
-                "nxt = torch.argmax(out[:, -1, :], dim=1)\n"
-            },
+            "x = pad_sequence(rows, batch_first=True)\nout = model(x, attention_mask=m)[0]\n"
+            "nxt = torch.argmax(out[:, -1, :], dim=1)\n",
         ),
         case(
             "counted on the left",
@@ -82,12 +80,10 @@ class PaddingReadAsLast(Check):
                 "a.py": "last = torch.ne(input_ids, pad_token_id).sum(-1) - 1\npooled = logits[torch.arange(n), last]\n"
             },
         ),
-        case(
+        script(
             "counted by the mask",
-            files={
-                "a.py": "tok.padding_side = 'left'\nidx = attention_mask.sum(dim=1) - 1\n"
-                "reward = rewards.gather(1, idx.unsqueeze(1))\n"
-            },
+            "tok.padding_side = 'left'\nidx = attention_mask.sum(dim=1) - 1\n"
+            "reward = rewards.gather(1, idx.unsqueeze(1))\n",
         ),
         case(
             "appended",
@@ -101,12 +97,10 @@ class PaddingReadAsLast(Check):
             config={"padding_side": "left"},
             files={"a.py": "n = enc['attention_mask'].sum(dim=1) - 1\nh = h[torch.arange(4), 0]\n"},
         ),
-        case(
+        script(
             "on the left",
-            files={
-                "a.py": "x = pad_sequence(rows, batch_first=True, padding_side='left')\nout = model(x)[0]\n"
-                "nxt = torch.argmax(out[:, -1, :], dim=1)\n"
-            },
+            "x = pad_sequence(rows, batch_first=True, padding_side='left')\nout = model(x)[0]\n"
+            "nxt = torch.argmax(out[:, -1, :], dim=1)\n",
         ),
         case(
             "counted on the right",
@@ -125,12 +119,10 @@ class PaddingReadAsLast(Check):
             config={"padding_side": "left"},
             files={"a.py": "ids = torch.cat([batch['input_ids'], batch['labels']], dim=-1)\n"},
         ),
-        case(
+        script(
             "the last real one",
-            files={
-                "a.py": "x = pad_sequence(rows, batch_first=True)\nout = model(x)[0]\n"
-                "lengths = mask.sum(1) - 1\nnxt = out[rows_of, lengths].argmax(-1)\n"
-            },
+            "x = pad_sequence(rows, batch_first=True)\nout = model(x)[0]\n"
+            "lengths = mask.sum(1) - 1\nnxt = out[rows_of, lengths].argmax(-1)\n",
         ),
         case("one row", files={"a.py": "out = model(ids).logits\nnxt = out[:, -1, :].argmax(-1)\n"}),
         case(

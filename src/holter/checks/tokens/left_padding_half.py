@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.context import Compute, precision
 from holter.checks.look import call_text, known, plain, switched_on, written
 from holter.checks.messages import QUOTE_LENGTH
@@ -83,12 +83,9 @@ class LeftPaddingGivesNan(Check):
             "written out",
             facts={"mask": [[1, 1, 1], [0, 0, 0]], "output": "nan"},
         ),
-        case(
+        script(
             "in a small program",
-            files={
-                "a.py": "y = torch.tensor([[0, 0], [1, 0], [1, 1]]).bool()\n"
-                "out = model(x, src_key_padding_mask=y)\n# out is nan\n"
-            },
+            "y = torch.tensor([[0, 0], [1, 0], [1, 1]]).bool()\nout = model(x, src_key_padding_mask=y)\n# out is nan\n",
         ),
         case("counted", facts={"attention_mask.sum(-1)": [9, 0, 7]}),
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import takewhile
 from typing import Any
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import calls, comments, is_on, known, plain, written
 from holter.checks.noted import noted
 from holter.checks.symptoms import complaint, number
@@ -93,54 +93,40 @@ class MaskCoversPadding(Check):
                 "attention_mask": [[1, 1, 1, 1], [1, 1, 1, 1]],
             },
         ),
-        case(
+        script(
             "ones like the padded ids",
-            files={"a.py": "ids = pad_sequence(rows, batch_first=True)\nmask = torch.ones_like(ids)\nf(ids, mask)\n"},
+            "ids = pad_sequence(rows, batch_first=True)\nmask = torch.ones_like(ids)\nf(ids, mask)\n",
         ),
         case("generated", files={"a.py": "x = tok(t, padding=True)\nmodel.generate(x.input_ids)\n"}),
-        case(
+        script(
             "given and dropped",
-            files={
-                "a.py": "def full_mask(ids, attention_mask=None, packed=False):\n"
-                "    if attention_mask is None or not packed:\n        return torch.ones(ids.shape)\n"
-            },
+            "def full_mask(ids, attention_mask=None, packed=False):\n"
+            "    if attention_mask is None or not packed:\n        return torch.ones(ids.shape)\n",
         ),
-        case(
-            "padding told by a comment",
-            files={"a.py": "# input_ids: padded to max_length\nhidden = self.bert(input_ids)[1]\n"},
-        ),
-        case(
+        script("padding told by a comment", "# input_ids: padded to max_length\nhidden = self.bert(input_ids)[1]\n"),
+        script(
             "none given to attention",
-            files={
-                "a.py": "attention_bias = ids_mask[:, None] & ids_mask[:, :, None]\n"
-                "out = self.scaled_dot_product_attention(q, k, v, attn_mask=None, is_causal=False)\n"
-            },
+            "attention_bias = ids_mask[:, None] & ids_mask[:, :, None]\n"
+            "out = self.scaled_dot_product_attention(q, k, v, attn_mask=None, is_causal=False)\n",
         ),
-        case(
+        script(
             "taken and not given on",
-            files={
-                "a.py": "def forward(self, x, mask=None):\n    y = self.attention(self.norm(x))\n    return x + y\n"
-            },
+            "def forward(self, x, mask=None):\n    y = self.attention(self.norm(x))\n    return x + y\n",
         ),
-        case(
+        script(
             "rows in the place of columns",
-            files={"a.py": "mask = torch.zeros_like(input_ids).bool()\nfor n in lengths:\n    mask[:n] = True\n"},
+            "mask = torch.zeros_like(input_ids).bool()\nfor n in lengths:\n    mask[:n] = True\n",
         ),
-        case(
+        script(
             "PyTorch's encoder",
-            files={
-                "a.py": "emb = nn.Embedding(v, d, padding_idx=pad)\nself.enc = nn.TransformerEncoder(layer, 4)\n"
-                "h = self.enc(emb(x))\n"
-            },
+            "emb = nn.Embedding(v, d, padding_idx=pad)\nself.enc = nn.TransformerEncoder(layer, 4)\n"
+            "h = self.enc(emb(x))\n",
         ),
-        case(
+        script(
             "filled with 0 before the softmax",
-            files={"a.py": "scores = scores.masked_fill(mask == 0, 0)\nw = torch.softmax(scores, -1)\n"},
+            "scores = scores.masked_fill(mask == 0, 0)\nw = torch.softmax(scores, -1)\n",
         ),
-        case(
-            "a mean over padding",
-            files={"a.py": "h = bert(ids, attention_mask=m).last_hidden_state\ne = h.mean(dim=1)\n"},
-        ),
+        script("a mean over padding", "h = bert(ids, attention_mask=m).last_hidden_state\ne = h.mean(dim=1)\n"),
         case("noted", facts={"padding_mask": "computed, never used"}),
         case("not passed", facts={"attention_mask": "none", "padding_side": "left"}),
     )
@@ -152,53 +138,36 @@ class MaskCoversPadding(Check):
             files={"a.py": "input_ids = pad_rows(a)\nattention_mask = pad_rows(b)\n"},
         ),
         case("listed", facts={"pad_token_id": 0, "input_ids": [7, 8, 0, 0, 0], "attention_mask": [1, 1, 0, 0, 0]}),
-        case(
+        script(
             "not given",
-            files={
-                "a.py": "def full_mask(ids, attention_mask=None):\n"
-                "    if attention_mask is None:\n        return torch.ones(ids.shape)\n"
-            },
+            "def full_mask(ids, attention_mask=None):\n"
+            "    if attention_mask is None:\n        return torch.ones(ids.shape)\n",
         ),
-        case(
+        script(
             "causal attention",
-            files={
-                "a.py": "attention_bias = None if free else bias\nout = sdpa(q, k, v, attn_mask=None, is_causal=True)\n"
-            },
+            "attention_bias = None if free else bias\nout = sdpa(q, k, v, attn_mask=None, is_causal=True)\n",
         ),
-        case(
+        script(
             "taken and given on",
-            files={
-                "a.py": "def forward(self, x, mask=None):\n    y = self.attention(self.norm(x), mask)\n    return y\n"
-            },
+            "def forward(self, x, mask=None):\n    y = self.attention(self.norm(x), mask)\n    return y\n",
         ),
-        case(
+        script(
             "columns of each row",
-            files={
-                "a.py": "mask = torch.zeros_like(input_ids).bool()\n"
-                "for i, n in enumerate(lengths):\n    mask[i, :n] = True\n"
-            },
+            "mask = torch.zeros_like(input_ids).bool()\nfor i, n in enumerate(lengths):\n    mask[i, :n] = True\n",
         ),
-        case(
-            "one row",
-            files={"a.py": "for n in lengths:\n    mask = torch.zeros(size)\n    mask[:n] = True\n"},
-        ),
-        case(
+        script("one row", "for n in lengths:\n    mask = torch.zeros(size)\n    mask[:n] = True\n"),
+        script(
             "PyTorch's encoder with its mask",
-            files={
-                "a.py": "emb = nn.Embedding(v, d, padding_idx=pad)\nself.enc = nn.TransformerEncoder(layer, 4)\n"
-                "h = self.enc(emb(x), src_key_padding_mask=x == pad)\n"
-            },
+            "emb = nn.Embedding(v, d, padding_idx=pad)\nself.enc = nn.TransformerEncoder(layer, 4)\n"
+            "h = self.enc(emb(x), src_key_padding_mask=x == pad)\n",
         ),
-        case(
-            "filled with 0 after the softmax",
-            files={"a.py": "w = torch.softmax(scores, -1)\nscores = w.masked_fill(mask == 0, 0)\n"},
+        script(
+            "filled with 0 after the softmax", "w = torch.softmax(scores, -1)\nscores = w.masked_fill(mask == 0, 0)\n"
         ),
-        case(
+        script(
             "a mean without padding",
-            files={
-                "a.py": "h = bert(ids, attention_mask=m).last_hidden_state\n"
-                "e = (h * m[..., None]).sum(1) / m.sum(1)[:, None]\nc = h.mean(dim=-1)\n"
-            },
+            "h = bert(ids, attention_mask=m).last_hidden_state\n"
+            "e = (h * m[..., None]).sum(1) / m.sum(1)[:, None]\nc = h.mean(dim=-1)\n",
         ),
         case("a mask of the loss", facts={"loss_mask": "never used"}),
         case("spread out", files={"a.py": "x = tok(t, padding=True)\nmodel.generate(**x)\n"}),

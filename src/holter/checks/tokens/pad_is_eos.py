@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.context import head, task_words
 from holter.checks.look import Known, calls, is_on, known, plain, seen, switched_on, written
 from holter.checks.messages import holds
@@ -109,25 +109,18 @@ class PadIsEos(Check):
             "a collator by its name",
             config={"pad_token_id": 2, "eos_token_id": 2, "data_collator": "DataCollatorForCompletionOnlyLM"},
         ),
-        case(
-            "hidden by its id",
-            files={"a.py": "tok.pad_token = tok.eos_token\nlabels[labels == tok.pad_token_id] = -100\n"},
-        ),
-        case(
+        script("hidden by its id", "tok.pad_token = tok.eos_token\nlabels[labels == tok.pad_token_id] = -100\n"),
+        script(
             "hidden in a batch",
-            files={
-                "a.py": "tok.pad_token = tok.eos_token\nbatch['labels'][batch['labels'] == tok.pad_token_id] = -100\n"
-            },
+            "tok.pad_token = tok.eos_token\nbatch['labels'][batch['labels'] == tok.pad_token_id] = -100\n",
         ),
-        case(
+        script(
             "hidden in one expression",
-            files={
-                "a.py": "tok.pad_token = tok.eos_token\nlabels = [-100 if t == tok.pad_token_id else t for t in ids]\n"
-            },
+            "tok.pad_token = tok.eos_token\nlabels = [-100 if t == tok.pad_token_id else t for t in ids]\n",
         ),
-        case(
+        script(
             "ignored by its id",
-            files={"a.py": "tok.pad_token = tok.eos_token\nce = nn.CrossEntropyLoss(ignore_index=tok.pad_token_id)\n"},
+            "tok.pad_token = tok.eos_token\nce = nn.CrossEntropyLoss(ignore_index=tok.pad_token_id)\n",
         ),
         case(
             "listed",

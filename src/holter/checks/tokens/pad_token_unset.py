@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.context import head, model_names, task_words
 from holter.checks.look import call_text, known, seen, switched_on, written
 from holter.checks.symptoms import number
@@ -76,12 +76,10 @@ class PadTokenNeverSet(Check):
             config={"task": "sequence classification", "per_device_train_batch_size": 4},
             facts={"model.config.pad_token_id": None},
         ),
-        case(
+        script(
             "a head that was not told",
-            files={
-                "a.py": "m = AutoModelForSequenceClassification.from_pretrained('gpt2')\n"
-                "tok.pad_token = tok.eos_token\nout = m(**tok(texts, padding=True))\n"
-            },
+            "m = AutoModelForSequenceClassification.from_pretrained('gpt2')\n"
+            "tok.pad_token = tok.eos_token\nout = m(**tok(texts, padding=True))\n",
         ),
         case(
             "an end that is not there",
@@ -91,13 +89,11 @@ class PadTokenNeverSet(Check):
         case("padding", files={"a.py": "t = AutoTokenizer.from_pretrained('gpt2')\nx = t(texts, padding=True)\n"}),
     )
     good = (
-        case(
+        script(
             "a head that was told",
-            files={
-                "a.py": "m = AutoModelForSequenceClassification.from_pretrained('gpt2')\n"
-                "tok.pad_token = tok.eos_token\nm.config.pad_token_id = tok.pad_token_id\n"
-                "out = m(**tok(texts, padding=True))\n"
-            },
+            "m = AutoModelForSequenceClassification.from_pretrained('gpt2')\n"
+            "tok.pad_token = tok.eos_token\nm.config.pad_token_id = tok.pad_token_id\n"
+            "out = m(**tok(texts, padding=True))\n",
         ),
         case(
             "an end that is there",
@@ -110,12 +106,7 @@ class PadTokenNeverSet(Check):
             facts={"model.config.pad_token_id": None},
         ),
         case("no head", config={"task": "sft"}, facts={"config.pad_token_id": None, "tokenizer.pad_token_id": 9}),
-        case(
-            "set",
-            files={
-                "a.py": "t = AutoTokenizer.from_pretrained('gpt2')\nt.pad_token = t.eos_token\nx = t(a, padding=True)\n"
-            },
-        ),
+        script("set", "t = AutoTokenizer.from_pretrained('gpt2')\nt.pad_token = t.eos_token\nx = t(a, padding=True)\n"),
         case("no padding", files={"a.py": "t = AutoTokenizer.from_pretrained('gpt2')\nx = t(text)\n"}),
         case("has one", files={"a.py": "t = AutoTokenizer.from_pretrained('bert-base')\nx = t(a, padding=True)\n"}),
     )

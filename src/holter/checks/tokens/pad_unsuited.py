@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import Known, calls, known, written
 from holter.checks.symptoms import nonfinite, number
 from holter.finding import Clue, Finding, Fix, Severity
@@ -70,23 +70,19 @@ class PadTokenUnsuited(Check):
         case("beyond the table", config={"pad_token_id": 32000, "vocab_size": 32000}),
         case("a number for a token", files={"a.py": "tokenizer.pad_token = 0\n"}),
         case("a token that the vocabulary lacks", facts={"pad_token": "[PAD]", "pad_token_id": 3, "unk_token_id": 3}),
-        case(
+        script(
             "of another tokenizer",
-            files={
-                "a.py": "model = GPT2LMHeadModel.from_pretrained(model_path)\n"
-                "self.pad_id = GPT2TokenizerFast.from_pretrained('gpt2').eos_token_id\n"
-            },
+            "model = GPT2LMHeadModel.from_pretrained(model_path)\n"
+            "self.pad_id = GPT2TokenizerFast.from_pretrained('gpt2').eos_token_id\n",
         ),
         case("two ids", config={"pad_token_id": 1, "tokenizer.pad_token_id": 0}),
     )
     good = (
         case("a variable", files={"a.py": "def rows(ids, pad_token=0):\n    return ids + [pad_token] * n\n"}),
-        case(
+        script(
             "of the model's own tokenizer",
-            files={
-                "a.py": "model = GPT2LMHeadModel.from_pretrained(path)\n"
-                "pad_id = GPT2TokenizerFast.from_pretrained(path).eos_token_id\n"
-            },
+            "model = GPT2LMHeadModel.from_pretrained(path)\n"
+            "pad_id = GPT2TokenizerFast.from_pretrained(path).eos_token_id\n",
         ),
         case("an id", files={"a.py": "tokenizer.pad_token_id = 0\n"}),
         case("the unknown token itself", facts={"pad_token_id": 0, "unk_token_id": 0}),

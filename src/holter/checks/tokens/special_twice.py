@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.configuration._excused import prevented
 from holter.checks.look import comments, plain
 from holter.checks.messages import QUOTE_LENGTH, quote, said, statements
@@ -110,12 +110,10 @@ class SpecialTokensTwice(Check):
         case("printed ids", events=[said("[[151800, 151800, 77, 5, 9]]", "message")]),
         case("a row", facts={"bos_token_id": 9, "training_row_ids": [9, 9, "..."]}),
         case("counted", facts={"bos_tokens_at_start_of_input_ids": 2}),
-        case(
+        script(
             "a processor",
-            files={
-                "a.py": "processor = AutoProcessor.from_pretrained('org/vision-llama3')\n"
-                "text = processor.apply_chat_template(rows)\nx = processor(text=text, images=i)\n"
-            },
+            "processor = AutoProcessor.from_pretrained('org/vision-llama3')\n"
+            "text = processor.apply_chat_template(rows)\nx = processor(text=text, images=i)\n",
         ),
         case("the decoder's start", facts={"decoder_start_token_id": 7, "labels": [7, 7, 12, 9]}),
         case("by its role", facts={"first_token_ids": ["bos", "bos", "user"]}),
@@ -126,16 +124,14 @@ class SpecialTokensTwice(Check):
             },
         ),
         case("both as ids", facts={"prompt_ids": [128000, 9, 4], "chosen_ids": [128000, 11, 5]}),
-        case(
+        script(
             "an interactive session",
-            files={"a.py": ">>> rows[0]['input_ids'][:4]\n[1, 1, 733, 16289]\n>>> tok.encode('Hi')\n[1, 733]\n"},
+            ">>> rows[0]['input_ids'][:4]\n[1, 1, 733, 16289]\n>>> tok.encode('Hi')\n[1, 733]\n",
         ),
-        case(
+        script(
             "two at once",
-            files={
-                "a.py": "tok = AutoTokenizer.from_pretrained('org/gemma-2-2b-it')\n"
-                "text = tok.apply_chat_template(rows, tokenize=False)\nx = tok.encode_plus(text, truncation=True)\n"
-            },
+            "tok = AutoTokenizer.from_pretrained('org/gemma-2-2b-it')\n"
+            "text = tok.apply_chat_template(rows, tokenize=False)\nx = tok.encode_plus(text, truncation=True)\n",
         ),
         case(
             "begun by hand",
@@ -154,9 +150,8 @@ class SpecialTokensTwice(Check):
             config={"model_name_or_path": "meta-llama/Llama-2-7b-hf"},
             files={"a.py": "text = tok.bos_token + prompt + answer\nids = tok.encode(text)\n"},
         ),
-        case(
-            "told by a comment",
-            files={"a.py": "# buffer was rendered by the chat template, with bos\nx = self.tokenizer(buffer)\n"},
+        script(
+            "told by a comment", "# buffer was rendered by the chat template, with bos\nx = self.tokenizer(buffer)\n"
         ),
         case(
             "a start that is no begin token",
@@ -173,12 +168,9 @@ class SpecialTokensTwice(Check):
             files={"log.txt": "prompt: <s> Say hi to all\nchosen: <s> Say hi to all Hi all\n"},
         ),
         case("answers alone", facts={"prompt_ids": [128000, 9, 4], "chosen_ids": [11, 5]}),
-        case(
+        script(
             "told by a comment, and left out",
-            files={
-                "a.py": "# buffer was rendered by the chat template, with bos\n"
-                "x = tokenizer(buffer, add_special_tokens=False)\n"
-            },
+            "# buffer was rendered by the chat template, with bos\nx = tokenizer(buffer, add_special_tokens=False)\n",
         ),
         case(
             "a start that is the begin token",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import call_text
 from holter.checks.messages import holds, quote, said, statements
 from holter.checks.noted import Noted, noted
@@ -94,45 +94,37 @@ class TokenizerFormsDiffer(Check):
             },
             events=[said("{'input_ids': [1, 9]}", "message"), said("{'input_ids': [1, 4, 5]}", "message")],
         ),
-        case(
+        script(
             "special ids in comments",
-            files={
-                "a.py": "f = LlamaTokenizerFast('t.model')\ns = LlamaTokenizer('t.model')\n"
-                "print(f.bos_token_id, f.eos_token_id)  # 1, 2\nprint(s.bos_token_id, s.eos_token_id)  # 0, 1\n"
-            },
+            "f = LlamaTokenizerFast('t.model')\ns = LlamaTokenizer('t.model')\n"
+            "print(f.bos_token_id, f.eos_token_id)  # 1, 2\nprint(s.bos_token_id, s.eos_token_id)  # 0, 1\n",
         ),
         case(
             "two classes",
             facts={"text": "Hi there", "AutoTokenizer": ["Hi", "_there"], "LlamaTokenizer": ["_Hi", "_there"]},
         ),
-        case(
+        script(
             "named in comments",
-            files={
-                "a.py": "fast = AutoTokenizer.from_pretrained('x')\n"
-                "slow = AutoTokenizer.from_pretrained('x', use_fast=False)\n# fast: [1, 9, 7]\n# slow: [1, 9]\n"
-            },
+            "fast = AutoTokenizer.from_pretrained('x')\n"
+            "slow = AutoTokenizer.from_pretrained('x', use_fast=False)\n# fast: [1, 9, 7]\n# slow: [1, 9]\n",
         ),
         case(
             "printed",
             events=[said("slow tokens: ['a', 'b']", "message"), said("fast tokens: ['a', '_b']", "message")],
         ),
-        case(
+        script(
             "side by side",
-            files={
-                "a.py": "a = LlamaTokenizer.from_pretrained('m')\nb = LlamaTokenizerFast.from_pretrained('m')\n"
-                ">>> a.encode(x), b.encode(x)\n([1, 9, 7], [1, 9])\n"
-            },
+            "a = LlamaTokenizer.from_pretrained('m')\nb = LlamaTokenizerFast.from_pretrained('m')\n"
+            ">>> a.encode(x), b.encode(x)\n([1, 9, 7], [1, 9])\n",
         ),
         case("rows", variants=[{"use_fast": True, "input_ids": [4, 8]}, {"use_fast": False, "input_ids": [4, 7, 8]}]),
     )
     good = (
         case("same ids", facts={"fast_ids": [1, 5, 9], "slow_ids": [1, 5, 9]}),
-        case(
+        script(
             "special ids in comments, alike",
-            files={
-                "a.py": "f = LlamaTokenizerFast('t.model')\ns = LlamaTokenizer('t.model')\n"
-                "print(f.bos_token_id, f.eos_token_id)  # 1, 2\nprint(s.bos_token_id, s.eos_token_id)  # 1, 2\n"
-            },
+            "f = LlamaTokenizerFast('t.model')\ns = LlamaTokenizer('t.model')\n"
+            "print(f.bos_token_id, f.eos_token_id)  # 1, 2\nprint(s.bos_token_id, s.eos_token_id)  # 1, 2\n",
         ),
         case(
             "printed, alike",
