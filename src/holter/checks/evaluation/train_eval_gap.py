@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from statistics import median
 
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.context import has_plain_loss
 from holter.checks.reported import Result, results, scale_of
+from holter.checks.shape import point
 from holter.finding import Evidence, Finding, Severity
 from holter.patterns import regex
-from holter.quantity import BEST, ERROR, EVAL, LAST, LOSS, SCORE, TRAIN
+from holter.quantity import BEST, ERROR, EVAL, LAST, LOSS, SCORE, TRAIN, quantity
 from holter.run import Run
 from holter.stages import Stage
 
@@ -22,6 +24,13 @@ NATS = 0.5
 
 SHARE = 0.2
 """Difference of two scores between 0 and 1: far beyond the error of a test set of a hundred rows."""
+
+LEARNT, LOST = 0.9, 0.35
+"""Training score of a course that has learnt its rows, and the gap to its twin on held-out rows from where on it is no
+usual one: small sets of images and speech end near 1.0 and 0.8."""
+
+ENDS = 3
+"""Points at the end of a course whose middle is its outcome: a score of one batch scatters."""
 
 TRAINED = ("train_loss", "loss", "accuracy")
 """Names of quantities that are those of training without saying so."""
@@ -43,7 +52,8 @@ class TrainEvalGap(Check):
         When the two sets are of different kinds on purpose.
 
     Threshold
-        `RATIO` with `NATS` for losses, `SHARE` for scores.
+        `RATIO` with `NATS` for losses, `SHARE` for scores; for the ends of two courses of a score `LEARNT` and `LOST`,
+        a smaller gap of `SHARE` is noted.
 
     Sources
         Goodfellow et al. 2016, section 5.2.
@@ -63,11 +73,20 @@ class TrainEvalGap(Check):
         case("on rows from elsewhere", facts={"eval_accuracy": 0.99, "accuracy_on_new_rows": 0.6}),
         case("written in per cent", facts={"train_accuracy": "100%", "test_accuracy": "55 %"}),
         case("in per cent", facts={"train_accuracy": 99.1, "val_accuracy": 70.0}),
+        case(
+            "two lines of a log",
+            files={"train.log": "epoch 9: train loss 0.11. train accuracy 0.97\nepoch 9: test accuracy 0.49\n"},
+        ),
+        case("courses", series={"accuracy": [0.71, 0.93, 0.99], "eval_accuracy": [0.5, 0.53, 0.52]}),
     )
     good = (
         case("ordinary", facts={"train_loss": 0.21, "eval_loss": 0.34}),
         case("the other way", facts={"train_loss": 1.9, "eval_loss": 0.4}),
         case("scores alike", facts={"train_accuracy": 0.95, "test_accuracy": 0.91}),
+        case(
+            "courses with an ordinary gap", series={"accuracy": [0.9, 0.97, 0.98], "eval_accuracy": [0.8, 0.84, 0.86]}
+        ),
+        case("a batch that was all right", series={"accuracy": [0.5, 0.6, 1.0], "eval_accuracy": [0.52, 0.58, 0.6]}),
         case("two different scores", facts={"accuracy": 0.9, "eval_f1": 0.4}),
         case("a course is judged by its shape", series={"loss": [1.0, 0.5, 0.2, 0.1, 0.02], "eval_loss": [1.4]}),
     )
@@ -86,13 +105,17 @@ class TrainEvalGap(Check):
 
     def detect(self, run: Run) -> Iterable[Finding]:
         """Losses first, then scores."""
-        pair = next(_pairs(run), None)
+        pair: Sequence[Evidence] | None = next(_pairs(run), None)
+        severity = Severity.WARNING
+        if pair is None and (ends := _ends(run)) is not None:
+            *pair, severity = ends
         if pair is None:
             yield from self._elsewhere(run)
             return
         yield self.finding(
             f"{pair[0].text} and {pair[1].text}",
             evidence=pair,
+            severity=severity,
             clues=clues(
                 "what was learnt does not carry over to the held-out rows",
                 overfitting=4.0,
@@ -120,6 +143,23 @@ def _evaluations(run: Run) -> Iterator[tuple[Evidence, Evidence]]:
             scale = scale_of(here.value, there.value)
             if here.value >= NEARLY_PERFECT * scale and here.value - there.value >= SHARE * scale:
                 yield here.evidence, there.evidence
+
+
+def _ends(run: Run) -> tuple[Evidence, Evidence, Severity] | None:
+    """The ends of two courses of one score, on training and on held-out rows, where they lie far apart."""
+    for name, held_out in run.series.items():
+        what = quantity(name)
+        bare = name.removeprefix("eval_")
+        trained = run.series.get(bare) or run.series.get(f"train_{bare}")
+        if what is None or what.kind != SCORE or name == bare or trained is None or not len(held_out):
+            continue
+        here, there = median(list(trained)[-ENDS:]), max(list(held_out)[-2:])
+        scale = scale_of(*trained, *held_out)
+        if not (math.isfinite(here) and math.isfinite(there)) or here < LEARNT * scale or here - there < SHARE * scale:
+            continue
+        severity = Severity.WARNING if here - there >= LOST * scale else Severity.NOTE
+        return point(trained, len(trained) - 1), point(held_out, len(held_out) - 1), severity
+    return None
 
 
 def _pairs(run: Run) -> Iterator[tuple[Evidence, Evidence]]:

@@ -30,6 +30,9 @@ LEARNT = 0.7
 MANY_SAME = 5
 """Evaluations with the same score after a first one that differs: the model went over to one answer."""
 
+DIGITS, FELL = 4, 0.8
+"""Digits of a held-out loss, which rounding does not make alike, and what is left of the first training loss."""
+
 MIN_ZERO = 2
 """Evaluations of a score that is exactly 0.0 only for one answer."""
 
@@ -47,7 +50,7 @@ class OneAnswerForEverything(Check):
 
     When to ignore it: on evaluation sets of a few rows, and for scores that have reached their maximum.
 
-    Threshold: `MIN_SAME` equal scores, `MIN_ZERO` zeros.
+    Threshold: `MIN_SAME` equal scores, `MIN_ZERO` zeros; for a held-out loss `DIGITS` while training falls to `FELL`.
 
     Sources: Mosbach et al. 2021, section 4 (failed runs); Devlin et al. 2019, section 4.1 (unstable large models);
     Chicco and Jurman 2020 on MCC.
@@ -67,6 +70,7 @@ class OneAnswerForEverything(Check):
     def detect(self, run: Run) -> Iterator[Finding]:
         if broken(run) is not None:
             return
+        yield from self._same_loss(run)
         scores = {name: s for name, s in sorted(run.series.items()) if _is_score(name) and not _of_batches(name, s)}
         telling = {name: series for name, series in scores.items() if _is_zero_for_one_answer(name)}
         still = {name: series for name, series in scores.items() if _stuck(name, series)}
@@ -82,7 +86,30 @@ class OneAnswerForEverything(Check):
             )
             return
 
+    def _same_loss(self, run: Run) -> Iterator[Finding]:
+        """A held-out loss that is the same to the last of four digits at each evaluation while training goes on."""
+        held_out, loss = run.series.get("eval_loss"), run.series.get("loss") or run.series.get("train_loss")
+        if held_out is None or loss is None or not MIN_SAME <= len(held_out) <= len(loss) or len(set(held_out)) > 1:
+            return
+        digits = len(f"{held_out[0]:.10g}".replace(".", "").lstrip("0"))
+        if not math.isfinite(held_out[0]) or digits < DIGITS or not 0.0 < loss[len(loss) - 1] < FELL * loss[0]:
+            return
+        yield self.finding(
+            f"eval_loss is exactly {held_out[0]:g} at all {len(held_out)} evaluations while the training loss falls",
+            evidence=[point(held_out, 0), point(held_out, len(held_out) - 1), point(loss, len(loss) - 1)],
+            clues=clues(
+                "what is evaluated is not what is trained",
+                weights_loaded_wrong=2.5,
+                framework_bug=1.5,
+                metric_decoding=1.5,
+                head_not_trained_or_saved=1.5,
+                eval_leak=-2.0,
+                overfitting=-2.0,
+            ),
+        )
+
     bad = [
+        case("the same held-out loss", series={"loss": [2.3, 1.4, 0.9, 0.6], "eval_loss": [2.3471] * 4}),
         case("the same accuracy", series={"eval_loss": [4.97, 4.95, 4.96], "eval_accuracy": [0.036, 0.036, 0.036]}),
         case("MCC of zero", series={"eval_loss": [0.54, 0.51], "mcc": [0.0, 0.0]}),
         case(
@@ -95,6 +122,7 @@ class OneAnswerForEverything(Check):
         ),
     ]
     good = [
+        case("a held-out loss in two digits", series={"loss": [2.3, 1.4, 0.9, 0.6], "eval_loss": [0.81] * 4}),
         case(
             "the mean of an epoch, from batch to batch",
             series={"loss": [0.869] * 4, "accuracy": [0.6] * 4},

@@ -38,6 +38,13 @@ that step down by a tenth stay there, and those that reach zero come down to it.
 FROM = 0.2
 """Share of the peak that the rate had before, and that it climbs back to."""
 
+ANEW, LEARNT, FALLS = 0.6, 0.5, 0.8
+"""Level after a jump, against the first one; the level before it; and what is left of the jump's level at the end: all
+that was learnt is gone, and is learnt once more, which a divergence does not do."""
+
+MORE = 8
+"""Log lines before the jump and after it by which such a course is known."""
+
 NEARBY = 5
 """Log lines between a restart and the jump that belongs to it."""
 
@@ -46,7 +53,8 @@ class LossJumpsAtRestart(Check):
     """The loss leaps where the run was resumed, or where its learning rate starts anew.
 
     What it looks for: a loss that doubles from one line to the next and stays up, at a point where the step number
-    falls back, the log speaks of a checkpoint, or the learning rate jumps up again.
+    falls back, the log speaks of a checkpoint, or the learning rate jumps up again; or one leap back to the level of
+    the first steps, from where the loss falls once more.
 
     Why it hurts: a run that goes on from a checkpoint with its optimizer, scheduler and data position keeps its loss.
     A leap says that one of them was lost, or that other data follow.
@@ -56,7 +64,7 @@ class LossJumpsAtRestart(Check):
 
     When to ignore it: when a new stage with other data starts on purpose.
 
-    Threshold: `RATIO` and `NATS` for the loss, `RATE_RISES` for the rate.
+    Threshold: `RATIO` and `NATS` for the loss, `RATE_RISES` for the rate; `ANEW`, `LEARNT` and `FALLS` without a mark.
 
     Sources: transformers ``Trainer._load_optimizer_and_scheduler``; torch "Saving and loading a general checkpoint".
     """
@@ -76,6 +84,7 @@ class LossJumpsAtRestart(Check):
         restarts = _restarts(run, loss)
         hit = [(leap, why) for leap in leaps for at, why in restarts if 0 <= leap - at <= NEARBY]
         hit = hit or [(at, why) for at, why in (*_resumed(run, loss), *_warms_anew(run, loss)) if _rises_at(loss, at)]
+        hit = hit or list(_learnt_anew(loss, leaps))
         if not hit:
             return
         leap, why = hit[0]
@@ -98,6 +107,9 @@ class LossJumpsAtRestart(Check):
         case("a log without steps", files={"log.txt": "".join(
             f"{{'loss': {v}, 'epoch': {n / 10}}}\n" + "Resuming training from checkpoint-400\n" * (n == 5)
             for n, v in enumerate([2.0, 1.2, 0.8, 0.6, 0.5, 1.9, 1.7, 1.6], 1))}),
+        case("learnt once more", series={
+            "loss": [2.3, 2.2, 2.0, 1.7, 1.4, 1.1, 0.9, 0.8, 0.7, 0.65, 0.6, 0.6,
+                     2.1, 2.0, 1.8, 1.6, 1.4, 1.2, 1.1, 1.0, 0.9, 0.9, 0.8, 0.8]}),
         case("another warmup", series={
             "loss": [2.0, 1.22, 1.21, 1.2, 1.22, 1.21, 1.2, 1.21, 1.22, 1.55, 1.5, 1.49, 1.48, 1.47],
             "learning_rate": [1e-5, 2e-5, 2e-5, 2e-5, 1.9e-5, 1.8e-5, 1.7e-5, 1.5e-5, 1.3e-5, 2e-7, 4e-6, 8e-6, 1e-5,
@@ -112,6 +124,7 @@ class LossJumpsAtRestart(Check):
             for n, v in enumerate([1.7, 1.45, 1.88, 1.63, 1.46, 1.62, 1.9, 1.77, 1.82, 1.56, 1.78], 1))}),
         case("continues", series={"loss": [2.0, 1.0, 0.5, 0.5, 0.4, 0.4, 0.4]},
              steps=[100, 200, 300, 200, 300, 400, 500]),
+        case("two stages of data", series={"loss": [2.0, 1.8, 1.6, 1.5] * 2 + [1.4] * 6 + [3.0, 2.9] * 8}),
         case("a spike without a restart", series={"loss": [2.0, 1.0, 0.5, 3.0, 0.5, 0.4, 0.3]}),
         case("another warmup, same level", series={
             "loss": [2.0, 1.22, 1.21, 1.2, 1.22, 1.21, 1.2, 1.21, 1.22, 1.25, 1.21, 1.2, 1.2, 1.19],
@@ -144,6 +157,21 @@ def _warms_anew(run: Run, loss: Series) -> Iterator[tuple[int, Evidence]]:
         if dropped and max(rate.values[at:]) >= FROM * high:
             text = f"the learning rate drops from {rate[at - 1]:.3g} to {rate[at]:.3g} and warms up anew"
             yield at, Evidence(text=text, source=rate.place(at), step=rate.step(at))
+
+
+def _learnt_anew(loss: Series, leaps: list[int]) -> Iterator[tuple[int, Evidence]]:
+    """A single leap back to the level of the beginning, from where the loss falls once more."""
+    if len(leaps) != 1 or steps_restart(loss) or len(loss) < 3 * MORE:
+        return
+    at, values = leaps[0], list(loss)
+    if min(at, len(values) - at) < MORE or values[0] <= 0.0:
+        return
+    first, before, after, end = (
+        median(part) for part in (values[:3], values[at - MORE : at], values[at : at + 3], values[-3:])
+    )
+    if before <= LEARNT * first and after >= ANEW * first and end <= FALLS * after and not _epochs_fall(loss, at):
+        text = "it is back at the level of the first steps, and is learnt anew"
+        yield at, Evidence(text=text, source=loss.place(at), step=loss.step(at))
 
 
 def _epochs_fall(loss: Series, index: int) -> bool:
