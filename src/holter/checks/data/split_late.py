@@ -92,8 +92,16 @@ class SplitAfterCopies(Check):
                 "evaluate.py": "df = pd.read_csv('data/train_rows.csv')\ndf = df[9000:9000 + NUM_TEST]\n",
             },
         ),
+        script(
+            "windows one after the other",
+            "for i in range(len(t) - 64):\n    x.append(t[i:i + 64])\na, b = train_test_split(np.array(x))\n",
+        ),
     )
     good = (
+        script(
+            "blocks side by side",
+            "for i in range(0, len(t), 512):\n    x.append(t[i:i + 512])\na, b = train_test_split(x)\n",
+        ),
         script(
             "features chosen in each fold",
             "p = make_pipeline(SelectKBest(chi2, k=9), LogReg())\ns = cross_val_score(p, X, y, cv=5)\n",
@@ -154,9 +162,9 @@ def _split_late(code: Code) -> Iterator[Found]:
             continue
         if any(GROUPED.search(call_text(call)) for call in code.calls if call.order < split.order):
             continue
-        made = _made(code, split, name)
+        made = _made(code, split, name) or _appended(code, split, name)
         if made is not None:
-            what = "copies" if COPIES.search(made.name) else "windows"
+            what = "copies" if COPIES.search(made.name) else "overlapping windows" if made.loops else "windows"
             yield f"rows are split at random after {what} of them were made", [seen(made), seen(split)], 6.0
 
 
@@ -210,6 +218,29 @@ def _made(code: Code, split: Call, name: str) -> Call | None:
         return None
     last = makers[-1]
     return last if COPIES.search(last_part(last.name)) or WINDOWS.search(last_part(last.name)) else None
+
+
+def _appended(code: Code, split: Call, name: str) -> Call | None:
+    """``x.append(s[i:i + w])`` in a loop whose steps are shorter than the window."""
+    inner = STACKED.match(name)
+    name = inner[1] if inner is not None else name
+    made = (a for a in code.assignments if a.target == name and a.order < split.order and a.scope == split.scope)
+    names = {name, *(match[1] for a in made if (match := STACKED.match(written(a.value))) is not None)}
+    for call in code.named("append"):
+        window = WINDOW.search(written(call.args[0])) if call.args else None
+        if window is None or call.order > split.order or receiver(call) not in names or not call.loops:
+            continue
+        steps = STEPS.search(call.loops[-1])
+        counts = call.loops[-1].startswith(f"for {window['at']} in range(")
+        if counts and (steps is None or steps[1] != window["length"]):
+            return call
+    return None
+
+
+STACKED = regex(r"^(?:\w+\.)*(?:stack|v?stack|array|asarray|tensor|concatenate)\((\w+)\)$")
+WINDOW = regex(r"\[(?P<at>\w+) ?: ?(?P=at) ?\+ ?(?P<length>[\w.]+)\]")
+STEPS = regex(r"range\([^,]+,[^,]+,\s*([\w.]+)\)$")
+"""A list made an array, a window by its start and length, and the step from one start to the next."""
 
 
 def _part_of_training_file(run: Run) -> Iterator[Found]:

@@ -90,8 +90,14 @@ class SplitUndone(Check):
             "def test():\n    _, te = train_test_split(files, random_state=4)\n    return te\n",
         ),
         script("a seed of each process", "torch.manual_seed(seed + rank)\ntr, va = random_split(rows, [n, m])\n"),
+        script("taken and kept", "val_ds = ds.take(99).batch(8)\ntrain_ds = ds.batch(8)\n"),
+        script(
+            "an order of each process",
+            "np.random.seed(s + rank)\nidx = np.random.permutation(n)\ntr, va = idx[:k], idx[k:]\n",
+        ),
     )
     good = (
+        script("taken and skipped", "val_ds = ds.take(99).batch(8)\ntrain_ds = ds.skip(99).batch(8)\n"),
         script(
             "a loader of the part",
             "all_dl = DataLoader(rows)\ntr, va = random_split(rows, [n, m])\n"

@@ -108,8 +108,18 @@ class LabelsCastForAnotherLoss(Check):
             ],
         ),
         case("floats for classes", files={"a.py": "y = y.float().to(dev)\nloss = F.cross_entropy(net(x), y)\n"}),
+        script(
+            "floats for several classes",
+            "m = AutoModelForSequenceClassification.from_pretrained('b', num_labels=3)\n"
+            "item['labels'] = torch.tensor(self.y[i], dtype=torch.float)\n",
+        ),
     )
     good = (
+        script(
+            "integers for several classes",
+            "m = AutoModelForSequenceClassification.from_pretrained('b', num_labels=3)\n"
+            "item['labels'] = torch.tensor(self.y[i], dtype=torch.long)\n",
+        ),
         case("shares of classes", files={"a.py": "y = F.one_hot(y, 9)\ny = y.float()\nloss = F.cross_entropy(z, y)\n"}),
         script("numbers", "criterion = nn.MSELoss()\ntarget = target.float()\nloss = criterion(output, target)\n"),
         script("classes", "criterion = nn.CrossEntropyLoss()\nlabels = labels.long()\nloss = criterion(out, labels)\n"),

@@ -62,8 +62,10 @@ class ProbabilitiesAsLogits(Check):
         ),
         script("the last layer", "net = nn.Sequential(nn.Linear(9, 1), nn.Sigmoid())\nf = nn.BCEWithLogitsLoss()\n"),
         script("Keras", "m.add(Dense(5, activation='softmax'))\nf = CategoricalCrossentropy(from_logits=True)\n"),
+        script("TensorFlow", "p = tf.nn.sigmoid(z)\nc = tf.nn.sigmoid_cross_entropy_with_logits(labels=y, logits=p)\n"),
     )
     good = (
+        script("TensorFlow", "p = tf.nn.sigmoid(z)\nc = tf.nn.sigmoid_cross_entropy_with_logits(labels=y, logits=z)\n"),
         case("its own pair", files={"a.py": "net = nn.Sequential(nn.Linear(9, 1), nn.Sigmoid())\nf = nn.BCELoss()\n"}),
         script(
             "weights of attention, not the end of a model",

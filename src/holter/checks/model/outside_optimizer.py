@@ -101,8 +101,10 @@ class WeightsOutsideOptimizer(Check):
         ),
         script("put in later", "opt = Adam(net.parameters(), lr=1e-3)\nnet.fc = nn.Linear(512, 7)\nopt.step()\n"),
         case("a plain list", files={"a.py": "self.heads = [nn.Linear(64, 2) for _ in range(n)]\n"}),
+        script("a plain dict", "self.heads = {t: nn.Linear(64, 2) for t in tasks}\n"),
     )
     good = (
+        script("a dict of modules", "self.heads = nn.ModuleDict({t: nn.Linear(64, 2) for t in tasks})\n"),
         script(
             "an optimizer made anew",
             "opt = Adam(net.parameters())\nnet.fc = nn.Linear(9, 7)\nopt = Adam(net.fc.parameters())\n",

@@ -129,8 +129,10 @@ class MaskCoversPadding(Check):
         script("a mean over padding", "h = bert(ids, attention_mask=m).last_hidden_state\ne = h.mean(dim=1)\n"),
         case("noted", facts={"padding_mask": "computed, never used"}),
         case("not passed", facts={"attention_mask": "none", "padding_side": "left"}),
+        script("scores times a mask", "scores = scores * mask\nw = tf.nn.softmax(scores)\n"),
     )
     good = (
+        script("scores plus a large number", "scores = scores + (1 - mask) * -1e9\nw = tf.nn.softmax(scores)\n"),
         case("zeros", facts={"attention_mask_on_padding": 0}),
         case(
             "padded with 0",
