@@ -170,6 +170,18 @@ class TestWhatWasNotSeen:
 
 
 class TestSetUp:
+    def test_a_lead_in_holds_for_its_whole_list(self, tmp_path):
+        text = (
+            "**Environment:**\n- GPU: V100\n- precision: fp16\n- launcher: torchrun\n- torch: 1.13\n\nIt hangs here.\n"
+        )
+        run = run_of(tmp_path, text)
+        assert run.get("versions.torch") == "1.13" and list(run.facts) == ["observed"]
+
+    def test_lines_of_a_mail_set_what_entries_set(self, tmp_path):
+        run = run_of(tmp_path, "From: Kim\n\nlr = 0.01\noptimizer = SGD\nloss = 1.5\n", "mail.txt")
+        assert (run.get("learning_rate"), run.get("optim")) == (0.01, "sgd")
+        assert run.series["loss"][0] == 1.5 and run.fact("from") is None
+
     def test_settings_named_in_passing(self, tmp_path):
         run = run_of(tmp_path, "- lr 5e-5, batch size 16, 3 epochs\n- acc 0.5, loss 2.5\n", "notes.md")
         assert (run.get("learning_rate"), run.get("per_device_train_batch_size")) == (5e-5, 16)

@@ -31,7 +31,7 @@ _LOOKS_LIKE_PYTHON = regex(
 )
 _STATEMENT = regex(
     r"\s*(?:>>> |\.\.\. )?(?:import \w|from [\w.]+ import |@\w|(?:async )?def \w+\(|class \w+.*:|return\b(?! to)"
-    r"|raise \w"
+    r"|raise \w|assert\b .*[=(\[]|[\w.]+ = \(|[\w.]+\.\w+ = (?:True|False|None|[A-Za-z_]\w*[.(\[])"
     r"|(?:for .+ in|while|with|if|elif|except)\b.*:\s*(?:#.*)?$|(?:try|else|finally):"
     r"|(?:[\w.\[\]\"', :*]+\s*[-+*/|]?=\s*)?(?:await |not )?(?!tensor\b|array\b)[A-Za-z_][\w.]*(?:\[[^\]]*\])?"
     r"(?:\.\w+)*\(|[\w.]+\[[^\]]*\]\s*[-+*/|]?=[^=]|[\w.]+\s*=\s*[A-Za-z_][\w.]*\[|print [\w.]+$)"
@@ -59,7 +59,7 @@ _FAULT = regex(
 
 _PRINTED = regex(
     r"\s*(?:\{\s?'|\{\s?\"[\w/ ]+\":\s*[-\d]|(?:\[rank\d+\]:\s*)?Traceback \(most recent|File \"[^\"]+\", line \d"
-    r"|(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception|Warning|Interrupt)\b(?::\s|\()"
+    r"|(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception|Warning|Interrupt)\b(?::\s|\(|\s*$)"
     r"|\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d|\[?\d\d:\d\d:\d\d[\],. ]|\[rank\d+\]:"
     r"|(?:INFO|WARNING|ERROR|DEBUG|CRITICAL)\b\s*[:|\]-]|\[(?:INFO|WARNING|ERROR|DEBUG)\b|[IWEF]\d{4} \d\d:"
     r"|.{0,40}\d+%\|.{0,60}\|\s*\d+/\d+|\S+:\d+: \w*Warning: |\d\d/\d\d/\d{4} \d\d:\d\d"

@@ -16,6 +16,8 @@ from holter.patterns import regex
 from holter.readers.documents import add_entry, add_version, entries
 from holter.readers.markdown_blocks import Block
 from holter.readers.pasted import BULLET, PLACED, PLACED_VALUE
+from holter.readers.prose import state
+from holter.readers.roles import Role
 from holter.readers.tree import Entry
 from holter.readers.written import add_observed
 from holter.readers.yaml_tree import read_yaml
@@ -67,7 +69,10 @@ _NO_NAME = regex(
 )
 _MARKS = regex(r"\*\*|(?<!\w)__(?=\w)|(?<=\w)__(?!\w)|`")
 _LINK = regex(r"!?\[([^\]]*)\]\([^)]*\)")
-_NO_TEXT = regex(r"^\s*(?:<[^>]*>\s*|[-=*_~]{3,}|>.*|!\[.*|https?://\S+|\[[ xX]\].*|[-*+]\s+\[[ xX]\].*|---.*)$")
+_NO_TEXT = regex(
+    r"^\s*(?:(?:[Ff]rom|[Tt]o|[Cc]c|[Ss]ent|[Dd]ate): .*|<[^>]*>\s*|[-=*_~]{3,}|>.*"
+    r"|!\[.*|https?://\S+|\[[ xX]\].*|[-*+]\s+\[[ xX]\].*|---.*)$"
+)
 _COMMENT = regex(r"<!--.*?(?:-->|\Z)", re.S)
 _END = regex(r"(?<=[.!?])[\"')]*\s+(?=[\"'(`]?[A-Z0-9])")
 _TITLE = regex(r"\s*#\s+(?:\[\w+\]:?\s*)?(?P<title>\S.*)")
@@ -151,6 +156,7 @@ class Told:
     _seen: list[tuple[str, int]] = field(default_factory=list)
     _open: list[tuple[int, str]] = field(default_factory=list)
     _last: Block | None = None
+    _setup_line: int = -1
 
     def take_title(self, text: str) -> None:
         """Take the heading that a document starts with, which of an issue says what is wrong."""
@@ -211,7 +217,8 @@ class Told:
         """Whether a pair says what was set or installed; one below a heading such as "Environment" always does."""
         package, version = _VERSION_KEY.match(written), _VERSION.match(value)
         of_setup = self._of_setup(block)
-        if package is not None and version is not None and (of_setup or "version" in written.lower()):
+        sure = of_setup or "version" in written.lower() or value.count(".") > 1
+        if package is not None and version is not None and sure:
             name = package["package"].lower().replace("pytorch", "torch")
             add_version(self.run, name, version["version"], self._value(value, block.first))
             return True
@@ -220,12 +227,18 @@ class Told:
             for entry in _entries(key, value, 0):
                 add_entry(self.run, entry, at, authority=Authority.PROSE)
             return True
+        if BULLET.match(block.lines[0]) is None and _SIMPLE.fullmatch(value) and number(value) != 0:
+            state(self.run, key, value, replace(self.place, line=block.first), Role.RAN)
         return False
 
     def _of_setup(self, block: Block) -> bool:
         """Whether a line stands below a short heading or lead-in such as "System info" or "Hyperparameters"."""
         above = (block.lead, *block.headings[self.titled :])
-        return any(_SETUP.search(text) is not None and len(text.split()) <= FEWEST_WORDS for text in above)
+        here = any(_SETUP.search(text) is not None and len(text.split()) <= FEWEST_WORDS for text in above)
+        if here or self._setup_line in (block.first, block.first - 1):
+            self._setup_line = block.first
+            return True
+        return False
 
     def _value(self, raw: str, line: int) -> Value:
         return Value(value=raw, source=replace(self.place, line=line), raw=raw, authority=Authority.PROSE)
