@@ -113,3 +113,15 @@ def test_a_step_between_name_and_number():
 def test_other_names_are_no_plain_loss_or_score(key):
     what = named(key)
     assert what is None or not what.name
+
+
+def test_a_dict_over_several_lines_behind_a_prefix():
+    line = "I0514 09:12:15.112233 140121 model_lib_v2.py:708] {'Loss/classification_loss': 0.21,\n 'Loss/total_loss': 0.47,\n 'learning_rate': 0.01}"
+    run = log(line)
+    assert list(run.series["loss"]) == [0.47]
+    assert list(run.series["learning_rate"]) == [0.01]
+
+
+def test_the_loss_of_that_name_is_the_loss_beside_others():
+    run = log("epoch 3: batch_loss: 0.4, loss: 0.5")
+    assert list(run.series["loss"])[-1:] == [0.5]

@@ -137,7 +137,7 @@ class Log:
     def _unwrap(self) -> None:
         lines, self._wrapped = self._wrapped, []
         whole = dicts.parse(" ".join(line.body for line in lines)) if lines else None
-        if whole is not None and self._dict(lines[0], whole.fields, step=whole.step):
+        if whole is not None and self._dict(lines[0], phases.named_all(whole.fields), step=whole.step):
             self._metric_before = True
             return
         for line in lines:

@@ -136,8 +136,8 @@ def parse(body: str, *, anchored: bool = False, near: bool = False, rows: str = 
         found = match.groupdict()
         return Row(step=float(found.pop("step")), fields=dict(found))
     row, rest = position(_plainly(body))
-    left, found = _found(rest, rows)
-    row.fields = _fields(found)
+    left, told = _found(rest, rows)
+    row.fields = _fields(told)
     names = {name for key in row.fields if (name := known(key) or _component(key))}
     placed = row.step == row.step or row.epoch == row.epoch or row.within is not None
     wanted = placed or len(names) > 1 or anchored or near or any(SUMMARY.search(known(n) or "") for n in names)
@@ -202,10 +202,11 @@ def _found(rest: str, rows: str) -> tuple[str, list[_Pair]]:
 def _fields(found: list[_Pair]) -> dict[str, Any]:
     """Series name -> number; the key as printed where the name is taken or there is none."""
     said = {pair.what.name for pair in found if pair.what is not None and pair.what.rows}
+    exact = {pair.key.lower() for pair in found}
     fields: dict[str, Any] = {}
     for pair in found:
         name = pair.key
-        if pair.what is not None:
+        if pair.what is not None and (pair.what.name not in exact or name.lower() == pair.what.name or pair.rows):
             name = pair.what.on(pair.rows)
             name = pair.what.name if name in said else name
         fields.setdefault(pair.key if name in fields else name, pair.value)

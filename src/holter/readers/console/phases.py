@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from holter.names import meaning_of, series_name
 from holter.patterns import regex
@@ -45,7 +46,7 @@ _SPELT = (
     (regex(r"\bvalid_\d+\b"), "valid"),
 )
 _NOTHING_MORE = frozenset(
-    ["minibatch", "batch", "main", "total", "net", "output", "running", "cur", "multi", "and", "top1"]
+    ["minibatch", "batch", "main", "total", "net", "output", "running", "cur", "multi", "and", "top1", "gpt", "sft"]
 )
 """Words beside a quantity that leave it what it is; any other, as in ``box_loss``, makes it one of its own."""
 
@@ -104,6 +105,16 @@ def named(key: str) -> Named | None:
     if found is not None:
         return Named(found, rows=EVAL)
     return Named("", rows=rows) if rows and len(words) == 1 else None
+
+
+def named_all(fields: dict[str, Any]) -> dict[str, Any]:
+    """The same numbers under our names, where a key has one that no other key of the row has."""
+    found: dict[str, Any] = {}
+    for key, value in fields.items():
+        what = named(key)
+        ours = what.name if what is not None and series_name(key) is None else ""
+        found[ours if ours and ours not in fields and ours not in found else key] = value
+    return found
 
 
 def base_on(base: str, rows: str) -> Named | None:
