@@ -305,7 +305,7 @@ def test_pages_tell_nothing_of_the_run(tmp_path, page):
     (tmp_path / "log.txt").write_text(HEALTHY)
     run = run_of(tmp_path, PAGES[page], page)
     assert voice_of(page, PAGES[page]) is Voice.PAGE
-    assert not run.facts and not run.variants and not run.events_of("error", "warning")
+    assert not run.facts and not run.variants and not run.events_of("error", "warning") and not run.config
     assert len(run.series["loss"]) == 20 and not run.other_series
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from textwrap import dedent
 
+from holter.names import config_name
 from holter.patterns import regex
 from holter.readers.accounts import Voice
 from holter.readers.fenced import kind_of, read_block
@@ -110,6 +111,10 @@ def _code(block: Block, place: Source, role: Role, voice: Voice) -> Run:
     found, kind = read_block(text, block.language, place, first_line=block.first, printed=of_run)
     if kind == "python":
         found.gaps.clear()  # a report quotes fragments; what is not Python there was never code that ran
+    if voice is Voice.PAGE:  # an example's own options, such as --config, say nothing of a run
+        found.config = {
+            name: values for name, values in found.config.items() if config_name(name) or name.startswith("versions.")
+        }
     if role is Role.RAN:
         return _logged(found) if kind == "log" and voice is Voice.ANALYSIS else found
     run = Run()
