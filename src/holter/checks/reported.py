@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holter.checks.symptoms import number
+from holter.checks.verdicts import tells_nan
 from holter.finding import Evidence
 from holter.patterns import regex
 from holter.quantity import Quantity, is_result, quantity
@@ -55,6 +56,8 @@ PERCENT = regex(
 
 def _amount(value: Any) -> float | None:
     """A number; one in per cent is a share, as the readers of logs have it."""
+    if tells_nan(value):
+        return number(value) or math.nan
     match = PERCENT.match(value) if isinstance(value, str) else None
     return float(match[1]) / 100.0 if match is not None else number(value)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from holter.checks.shape import shape
+from holter.checks.verdicts import tells_nan
 from holter.finding import Evidence
 from holter.patterns import regex
 from holter.run import Run, Series
@@ -32,7 +33,6 @@ LOSS_NOT_FINITE = regex(
 """A loss followed by NaN or infinity, a printed number that is one and has a gradient, as only a loss has, a
 printed row of nothing else, a line that ends with the gradient being one, or
 TensorBoard's writer saying that what it was given to draw is one."""
-NOT_FINITE = regex(r"(?:all |contains? |has |becomes? )?(?:nans?|infs?|infinity)\b")
 PRINTED_NAN = regex(
     r"^(?:(?:out(?:put)?|prints?|printed|results?|returns?|grad(?:ient)?|loss)\W{0,3}|[->=#\s])*"
     r"(?:(?:\w{1,20}\.){0,3}(?:\w{0,20}tensor|(?:device)?array|parameter))?\(?[\[(\s]*(?:-?\d[\d.]*(?:e[-+]?\d+)?,?\s+)*"
@@ -87,7 +87,7 @@ def _noted_nan(run: Run) -> Evidence | None:
     """A person's note that values inside the model are not finite."""
     for name, values in run.facts.items():
         for value in values:
-            if INSIDE.search(name.lower()) and _is_not_finite(value.value):
+            if INSIDE.search(name.lower()) and tells_nan(value.value):
                 return Evidence(text=f"{name}: {value.value}", source=value.source, value=float("nan"))
     return said_not_finite(run) or printed_nan(run)
 
@@ -99,13 +99,6 @@ def not_finite_anywhere(run: Run) -> Evidence | None:
         return found
     series = (s for name, s in run.series.items() if INSIDE.search(name.lower()))
     return next((_point(s, index) for s in series if (index := shape(s).first_nonfinite) is not None), None)
-
-
-def _is_not_finite(value: Any) -> bool:
-    """Whether a note tells of NaN in words, or holds one as a number."""
-    if isinstance(value, str) and NOT_FINITE.match(value.lower()):
-        return True
-    return any(not math.isfinite(amount) for amount in numbers(value))
 
 
 def said_not_finite(run: Run) -> Evidence | None:

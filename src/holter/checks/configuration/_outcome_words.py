@@ -116,28 +116,6 @@ LABELS = frozenset(
 UNTRAINED = regex(r"^(?:fine_?-?tuned|finetuned|trained|training)$", re.I)
 """Flags that tell a model before training from the runs."""
 
-BAD_WORDS = regex(
-    r"nan|inf\b|non-?finite|(?<!non-)infinite|diverg|nothing (?:is |was )?learn|black\b|incoherent|"
-    r"hugely|massive|(?:much|far|times|clearly) (?:higher|larger|worse|lower accuracy|above)|"
-    r"differs? between (?:equal|identical|the same)|fail|collaps|chance|worse|(?:not|n.t|hardly|barely) "
-    r"(?:converg|learn|work|decreas|improv|fall|drop|train|go down|chang)|stuck|"
-    r"same (?:logits?|outputs?|predictions?|answers?|class|label)|(?:one|single) class|gibberish|\brefus|"
-    r"(?:suddenly|loss) (?:increas|ris|grow|jump|spik)|never generat|slow(?:ly|er)\b|"
-    r"(?:larger|higher) (?:\w+ )?loss|"
-    r"does not stop|never stops|incorrect|inaccurate|nonsense|degrad|poor|"
-    r"^(?:does|did|do|is|was)(?: not|n.t)\b|^not?\b|"
-    r"(?:rises?|grows?|falls?|jumps?|increases?|is|very|far too|much too) (?:abnormal|weird|strange)|"
-    r"^(?:abnormal|weird|strange|odd|terrible|awful|horrible|suspicious|huge|unexpected)|"
-    r"(?:smaller|larger|lower|higher) by (?:about |a |that |this )|(?:way|far|totally|completely) off\b|"
-    r"significantly (?:different|lower|worse)|differs? for the same|"
-    r"unstable|overflow|crash|error|broken|garbage|constant|random|explod|wrong|bad(?:ly)?\b|zero|useless|0\.0"
-)
-NOT_BAD = regex(
-    r"\b(?:no|without|never|not|nor|any)\s+(?:an? |any |more |signs? of )?"
-    r"(?:diverg\w*|nans?\b|overflow\w*|collaps\w*|spik\w*|errors?\b|incidents?|crash\w*|failures?|fail\w*|instab\w*)"
-)
-"""A run that did not do so."""
-
 TENS = regex(r"^(\d)x\s*%?$")
 """Seventy-something, as people write it."""
 

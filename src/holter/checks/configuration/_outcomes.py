@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from holter.checks.configuration._columns import setting_of
 from holter.checks.configuration._conditions import conditions
 from holter.checks.configuration._outcome_words import (
-    BAD_WORDS,
     BESIDE_PRECISION,
     CHANGES,
     CORRECTED,
@@ -20,7 +19,6 @@ from holter.checks.configuration._outcome_words import (
     LABELS,
     MASKS,
     MEASURED_SHARE,
-    NOT_BAD,
     OTHER_NUMBER,
     PROGRESS,
     REPEATS,
@@ -32,7 +30,8 @@ from holter.checks.configuration._outcome_words import (
 )
 from holter.checks.look import is_off, is_on
 from holter.checks.noted import approximate
-from holter.checks.symptoms import NOT_FINITE, number, numbers
+from holter.checks.symptoms import number, numbers
+from holter.checks.verdicts import tells_bad, tells_nan
 from holter.names import config_name
 from holter.patterns import regex
 from holter.quantity import ERROR, GRADIENT, LOSS, RATE, SCORE, is_result, quantity
@@ -191,11 +190,6 @@ def kind_of(name: str) -> str:
     return found.kind
 
 
-def said_bad(text: str) -> bool:
-    """Whether words tell that a run went badly."""
-    return BAD_WORDS.search(NOT_BAD.sub(" ", text.lower())) is not None
-
-
 def is_outcome(name: str) -> bool:
     """Whether a column says how the run went."""
     return name in WORDS or bool(kind_of(name)) or FLAGS.match(name) is not None or TROUBLE.match(name) is not None
@@ -208,8 +202,12 @@ def _failure(group: Group, groups: Iterable[Group]) -> str:
                 return SAID
             if (kind_of(name) != SCORE and _is_broken(value)) or (FLAGS.match(name) and is_off(value.value)):
                 return NAN if _is_broken(value) else SAID
-            if isinstance(value.value, str) and is_outcome(name) and said_bad(value.value):
-                return NAN if NOT_FINITE.match(value.value.lower()) else SAID
+            if (
+                isinstance(value.value, str)
+                and is_outcome(name)
+                and tells_bad(value.value, of_score=kind_of(name) == SCORE)
+            ):
+                return NAN if tells_nan(value.value) else SAID
             if isinstance(value.value, str) and _changes_alone(name, value.value, groups):
                 return SAID
             if _worst_possible(name, number(value.value)) and _said_fine((name, *WORDS), groups):
@@ -240,7 +238,7 @@ def _worst_possible(name: str, amount: float | None) -> bool:
 def _said_fine(names: Iterable[str], groups: Iterable[Group]) -> bool:
     """Whether another run is described, in one of the columns, in words that are not bad."""
     cells = [row[name].value for name in names for group in groups for row in group.rows if name in row]
-    return any(isinstance(cell, str) and not said_bad(cell) for cell in cells)
+    return any(isinstance(cell, str) and not tells_bad(cell) for cell in cells)
 
 
 def _peers(name: str, group: Group, groups: Iterable[Group]) -> list[float]:

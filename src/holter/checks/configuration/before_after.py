@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from holter.checks.base import Check, Needs, case, clues
-from holter.checks.configuration._outcomes import is_outcome, said_bad
+from holter.checks.configuration._outcomes import is_outcome
 from holter.checks.look import adapters_on, written
 from holter.checks.reported import results, scale_of
 from holter.checks.symptoms import number
+from holter.checks.verdicts import tells_bad
 from holter.finding import Clue, Evidence, Finding, Severity
 from holter.patterns import regex
 from holter.quantity import AFTER, BEFORE, ERROR, LOSS, SCORE, TRAIN, Quantity, quantity
@@ -151,7 +152,7 @@ def _from_rows(run: Run) -> Iterator[Reading]:
 
 def _words(value: Value, side: str, event: str) -> Reading:
     """A result in words as a score: 0 for a bad one, 1 for any other."""
-    bad = said_bad(str(value.value))
+    bad = tells_bad(str(value.value))
     evidence = Evidence(text=str(value.value), source=value.source)
     return Reading(what="result", kind=SCORE, side=side, event=event, value=0.0 if bad else 1.0, evidence=evidence)
 

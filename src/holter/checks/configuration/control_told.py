@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from holter.checks.base import Check, Needs, case, clues
-from holter.checks.configuration._outcomes import RISE, said_bad
+from holter.checks.configuration._outcomes import RISE
 from holter.checks.noted import Noted, noted
 from holter.checks.symptoms import nonfinite
+from holter.checks.verdicts import tells_bad
 from holter.finding import Evidence, Finding, Severity
 from holter.patterns import regex
 from holter.run import Run
@@ -219,7 +220,7 @@ def _symptom(run: Run, facts: list[Noted], control: Noted) -> Evidence | None:
     """What is wrong otherwise: a NaN, or another note that tells so."""
     for fact in facts:
         told = fact is not control and isinstance(fact.value, str)
-        if told and (said_bad(str(fact.value)) or AS_BEFORE.search(str(fact.value).lower())):
+        if told and (tells_bad(str(fact.value)) or AS_BEFORE.search(str(fact.value).lower())):
             return fact.evidence
     return nonfinite(run) or _far_above(run, control)
 

@@ -14,7 +14,8 @@ from holter.checks.configuration._words import Note
 from holter.checks.context import count_of, is_reinforcement, model_names, task_words
 from holter.checks.likeness.chance import chance_of_failure
 from holter.checks.look import calls
-from holter.checks.symptoms import NOT_FINITE, TRAIN_LOSSES, nonfinite
+from holter.checks.symptoms import TRAIN_LOSSES, nonfinite
+from holter.checks.verdicts import tells_nan
 from holter.finding import Clue, Evidence, Finding, Severity
 from holter.patterns import regex
 from holter.run import Run
@@ -220,7 +221,7 @@ class DescribedSymptom(SecondLook):
 def said_nan(run: Run) -> bool:
     """Whether the loss of training itself is told to be NaN, which is no matter of likelihood."""
     told = (value for name in TRAIN_LOSSES for value in run.facts.get(name, ()))
-    return any(isinstance(value.value, str) and NOT_FINITE.match(value.value.lower()) for value in told)
+    return any(tells_nan(value.value) for value in told)
 
 
 def _innocent(run: Run, written: Iterable[tuple[str, Evidence]]) -> Iterator[str]:

@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 
 from holter.checks.base import Check, Needs, case, clues
-from holter.checks.configuration._outcome_words import NOT_BAD, WORDS
+from holter.checks.configuration._outcome_words import WORDS
 from holter.checks.look import known, written
 from holter.checks.symptoms import numbers
+from holter.checks.verdicts import NOT_BAD
 from holter.finding import Clue, Evidence, Finding, Severity
 from holter.patterns import regex
 from holter.run import Run, Value

@@ -14,7 +14,7 @@ from holter.checks.shape import point, shape, updates_before
 from holter.checks.symptoms import TRAIN_LOSSES, nonfinite
 from holter.comparison import is_kept_to_compare
 from holter.finding import Clue, Evidence, Finding, Severity
-from holter.quantity import EVAL
+from holter.quantity import EVAL, IN_TIME, LOSS
 from holter.run import Run, Series
 from holter.stages import Stage
 
@@ -80,7 +80,7 @@ class NonFiniteLoss(Check):
                 clues=[*overflow_clues(run), *course_clues(run), *usual_clues(run), *_recovery_clues(run, series)],
             )
             return
-        written = nonfinite(run, *TRAIN_LOSSES) or _at_a_moment(run)
+        written = nonfinite(run, *TRAIN_LOSSES) or _by_another_name(run)
         if written is not None:
             yield self.finding(
                 f"The training loss is {_word(written)}",
@@ -93,6 +93,9 @@ class NonFiniteLoss(Check):
         case("after ten healthy steps", series={"loss": [2.0] * 10 + [math.inf]}),
         case("at a moment", facts={"loss_before_step_600": 3.1, "loss_from_step_600": math.nan}),
         case("written down", facts={"loss": math.nan}),
+        case("under a name of its own", facts={"cost_within_first_epoch": math.nan}),
+        case("the next one", facts={"loss_before": "about 5", "loss_next": "nan"}),
+        case("in words", facts={"my_objective": "goes to NaN after 40 steps"}),
         case("the summary only", series={"train_loss": [math.nan]}),
         case("in the shorter of two logs", files={"a.log": _log(20, "1.5"), "b.log": _log(3, "nan")}),
         case("in one of two runs", variants=[{"loss": 1.0}, {"loss": "nan"}]),
@@ -101,26 +104,34 @@ class NonFiniteLoss(Check):
         case("large but finite", series={"loss": [6.0e7, 12.0, 3.0]}),
         case("in a log kept to compare with", files={"a.log": _log(20, "1.5"), "healthy.log": _log(3, "nan")}),
         case("under a condition", facts={"loss_fp16": math.nan, "loss_fp32": 1.3}),
+        case("of another run", facts={"expected_loss": math.nan, "loss": 0.4}),
+        case("overcome", facts={"loss": "nan, fixed by bf16"}),
+        case("settings", facts={"nan_filter": True, "loss_weight": math.nan, "nan_rows_removed": 12}),
         case("zero is a number", series={"loss": [0.0, 0.0]}),
         case("only the evaluation is NaN", series={"loss": [2.0], "eval_loss": [math.nan]}),
     ]
     not_enough = [case("no loss at all", series={"learning_rate": [1e-4]})]
 
 
-MOMENTS = {"from", "since", "until", "later", "soon", "eventually", "around"}
-"""Words of a name that say when a loss was seen, and not under what."""
+_HYPOTHETICAL_WORDS = """
+expected target reference baseline without other old older previous earlier former upstream theirs fix fixed unfixed if
+"""
+HYPOTHETICAL = frozenset(_HYPOTHETICAL_WORDS.split())
+"""Words of a name that give a loss to another run, or to none."""
 
 
-def _at_a_moment(run: Run) -> Evidence | None:
-    """A training loss that somebody noted under the name of its moment: ``loss_from_step_600: nan``."""
-    for result in results(run):
-        what = result.what
-        if (
-            what.base == "loss"
-            and what.split != EVAL
-            and MOMENTS.issuperset(what.rest)
-            and not math.isfinite(result.value)
-        ):
+def _by_another_name(run: Run) -> Evidence | None:
+    """A training loss that somebody noted under a name of his own: ``loss_from_step_600``, ``cost_in_first_epoch``.
+
+    One that is told under a condition, ``loss_fp16``, beside a finite one, is a comparison and not looked at here.
+    """
+    told = [r for r in results(run) if r.what.kind == LOSS and r.what.split != EVAL]
+    finite = any(math.isfinite(result.value) for result in told)
+    for result in told:
+        rest = set(result.what.rest)
+        if math.isfinite(result.value) or not HYPOTHETICAL.isdisjoint(rest):
+            continue
+        if IN_TIME.issuperset(rest) or not finite:
             return result.evidence
     return None
 

@@ -10,7 +10,8 @@ from holter.checks.base import Check, Needs, case, clues
 from holter.checks.context import given_count, model_names, optimiser_is_scale_invariant, task_words
 from holter.checks.look import known, mixed_half
 from holter.checks.shape import point
-from holter.checks.symptoms import NOT_FINITE, nonfinite, number
+from holter.checks.symptoms import nonfinite, number
+from holter.checks.verdicts import tells_nan
 from holter.finding import Clue, Evidence, Finding, Fix, Severity
 from holter.patterns import regex
 from holter.run import Run
@@ -149,7 +150,7 @@ def _broken(run: Run) -> Evidence | None:
     for row in run.variants:
         for name, cell in row.items():
             told = cell.value.lower() if isinstance(cell.value, str) and "loss" in name else ""
-            if NOT_FINITE.match(told) and not name.startswith(HELD_OUT):
+            if tells_nan(told) and not name.startswith(HELD_OUT):
                 return Evidence(text=f"{name} is {cell.value}", source=cell.source, value=math.nan)
     loss = run.series.get("loss")
     index = next((i for i, value in enumerate(loss or ()) if value >= HUGE), None)

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterable
 
 from holter.checks.base import Check, Needs, case, clues
-from holter.checks.configuration._outcomes import said_bad
 from holter.checks.evaluation._written import bare
 from holter.checks.numerics._suspects import overflow_clues
 from holter.checks.optimisation._rate import last_step
 from holter.checks.shape import point
 from holter.checks.symptoms import broken, number
+from holter.checks.verdicts import tells_bad
 from holter.finding import Evidence, Finding, Severity
 from holter.patterns import regex
 from holter.run import Run
@@ -132,7 +132,7 @@ class WrittenRateZero(Check):
         """A rate of 0 in one row of a table whose other rows have one; beside a failed run it is a test."""
         cells = [row["learning_rate"] for row in run.variants if "learning_rate" in row]
         zero = next((cell for cell in cells if number(cell.value) == 0.0), None)
-        tried = any(said_bad(str(v.value)) for row in run.variants for v in row.values() if isinstance(v.value, str))
+        tried = any(tells_bad(str(v.value)) for row in run.variants for v in row.values() if isinstance(v.value, str))
         if zero is not None and not tried and any(number(cell.value) != 0.0 for cell in cells):
             yield self.finding(
                 "the learning rate is 0 in one run of the table",

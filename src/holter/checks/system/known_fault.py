@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterable, Iterator
 
 from holter.checks.base import Check, Needs, case, clues
-from holter.checks.configuration._outcomes import kind_of, said_bad
+from holter.checks.configuration._outcomes import kind_of
 from holter.checks.context import Compute, precision, task_words
 from holter.checks.look import calls, is_on, known, plain, seen, switched_on, written
 from holter.checks.messages import find, phrase, quote
 from holter.checks.noted import noted
 from holter.checks.symptoms import TRAIN_LOSSES, broken, finite, nonfinite, number
+from holter.checks.verdicts import tells_bad
 from holter.finding import Evidence, Finding, Severity
 from holter.knowledge.loss_kwargs import parse_version
 from holter.patterns import regex
@@ -192,11 +193,11 @@ def _eight_bit(run: Run) -> Iterator[Found]:
 def _told_bad(run: Run) -> Evidence | None:
     """A note, or a cell of a table, that tells of a run that goes wrong."""
     for fact in noted(run):
-        if any(said_bad(text) for text in fact.texts):
+        if any(tells_bad(text) for text in fact.texts):
             return fact.evidence
     for row in run.variants:
         for name, cell in row.items():
-            if isinstance(cell.value, str) and said_bad(cell.value):
+            if isinstance(cell.value, str) and tells_bad(cell.value):
                 return Evidence(text=f"{name} is {cell.value}", source=cell.source)
     return None
 
