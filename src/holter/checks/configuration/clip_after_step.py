@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holter.checks.base import Check, Needs, case, clues
+from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import call_text, calls, facts_of, seen, written
+from holter.checks.script import first_in_each, last_part
 from holter.finding import Evidence, Finding, Fix, Severity
-from holter.run import Assignment, Call, Run
+from holter.patterns import regex
+from holter.run import Assignment, Call, Code, Run
 from holter.stages import Stage
 
 LATE = "loss.backward()\noptimizer.step()\nclip_grad_norm_(model.parameters(), 1.0)\noptimizer.zero_grad()\n"
@@ -18,13 +20,22 @@ LISTED = "grads = [tf.clip_by_norm(g, 1.0) for g in raw]\nopt.apply_gradients(zi
 RETURNING = ("clip_by_global_norm", "clip_by_norm", "clip_by_value")
 """Clippings that return new gradients and leave the given ones as they are (TensorFlow, JAX)."""
 
+IN_PLACE = ("clip_grad_norm_", "clip_grad_value_", "clip_grad_norm", "clip_gradients")
+LOSS_OF = regex(r"(?:_?shared_|training_|train_|_)?step$|(?:_?compute_|get_|calc\w*_)?loss(?:_fn|_func)?$|forward\w*$")
+BACKWARD = regex(
+    r"backward|^step$|(?:optimizer|training|train)_step$|grad(?:ients?)?$|^(?:optimi[sz]e(?!r)|update|apply)\w*$"
+)
+RETURNED = "return"
+"""Clippings of what is there; functions that give their framework a loss; and calls that make gradients."""
+
 IN_TIME = "loss.backward()\nclip_grad_norm_(model.parameters(), 1.0)\noptimizer.step()\noptimizer.zero_grad()\n"
 
 
 class ClippedAfterStep(Check):
     """What it looks for
-        ``clip_grad_norm_`` after ``optimizer.step()`` or before ``backward()`` in a training loop; or clipped gradients
-        that a function returned while others are applied.
+        ``clip_grad_norm_`` after ``optimizer.step()`` or before ``backward()`` in a training loop, also in the function
+        that only returns the loss to Lightning or the Trainer (``training_step``, ``compute_loss``, ``forward``); or
+        clipped gradients that a function returned while others are applied.
 
     Why it hurts
         The weights have moved by then, or the gradients are not there yet: the clip limit is written in the code and
@@ -40,7 +51,8 @@ class ClippedAfterStep(Check):
         None: the order of calls is read from the source.
 
     Sources
-        PyTorch's documentation of ``clip_grad_norm_``; Pascanu, Mikolov and Bengio 2013.
+        PyTorch's documentation of ``clip_grad_norm_``; Pascanu, Mikolov and Bengio 2013; Lightning's guide on
+        optimization, which calls ``backward`` on what ``training_step`` returns.
     """
 
     code = "CFG016"
@@ -52,6 +64,16 @@ class ClippedAfterStep(Check):
     bad = (
         case("after the step", files={"train.py": LATE}),
         case("before there is a gradient", files={"train.py": EARLY}),
+        script(
+            "before Lightning goes backward",
+            "def training_step(self, batch, i):\n    loss = self(batch)\n"
+            "    nn.utils.clip_grad_norm_(self.parameters(), 1.0)\n    return loss\n",
+        ),
+        script(
+            "before the Trainer goes backward",
+            "class T(Trainer):\n    def compute_loss(self, model, inputs):\n        loss = model(**inputs).loss\n"
+            "        clip_grad_norm_(model.parameters(), 1.0)\n        return loss\n",
+        ),
         case("not those applied", files={"train.py": UNUSED}),
         case("nor those of a list", files={"train.py": LISTED}),
     )
@@ -61,6 +83,16 @@ class ClippedAfterStep(Check):
         case("those applied", files={"train.py": UNUSED.replace("zip(grads", "zip(clipped")}),
         case("before the step", files={"train.py": IN_TIME}),
         case("measured", facts={"training_step.clip_before_step": True}),
+        script(
+            "behind manual_backward",
+            "def training_step(self, batch, i):\n    self.manual_backward(self(batch))\n"
+            "    self.clip_gradients(opt, gradient_clip_val=1.0)\n    opt.step()\n",
+        ),
+        script(
+            "behind the Trainer's own step",
+            "def training_step(self, model, inputs):\n    loss = super().training_step(model, inputs)\n"
+            "    clip_grad_norm_(model.parameters(), 1.0)\n    return loss\n",
+        ),
     )
     not_enough = (case("no source", config={"max_grad_norm": 1.0}),)
 
@@ -72,6 +104,15 @@ class ClippedAfterStep(Check):
                 evidence=[seen(clip), seen(applied)],
                 clues=clues("the clipped gradients are not used", grad_clip_disabled=6.5),
                 fix=Fix(summary="Apply the gradients that the clipping returned."),
+            )
+            return
+        for clip, where in first_in_each(run, _in_the_loss):
+            message = f"gradients are clipped in {where}(), before backward() has made them"
+            yield self.finding(
+                message,
+                evidence=[seen(clip)],
+                clues=clues(f"the clip stands in {where}()", grad_clip_disabled=6.0),
+                fix=Fix(summary="Set gradient_clip_val or max_grad_norm, or clip where the optimizer is stepped."),
             )
             return
         late = [v for v in facts_of(run, "training_step.clip_before_step") if v.value is False]
@@ -86,6 +127,20 @@ class ClippedAfterStep(Check):
             clues=clues(f"the clip comes {where}", grad_clip_disabled=6.0),
             fix=Fix(summary="Call clip_grad_norm_ between backward() and optimizer.step()."),
         )
+
+
+def _in_the_loss(code: Code) -> Iterator[tuple[Call, str]]:
+    """Clips in a function that returns a loss and goes through no backward pass before."""
+    for clip in code.named(*IN_PLACE):
+        where = last_part(clip.scope)
+        before = [c for c in code.calls if c.scope == clip.scope and c.order < clip.order]
+        own = any(BACKWARD.search(last_part(c.name)) for c in before)
+        returned = any(
+            a.scope == clip.scope and a.target == RETURNED and a.order > clip.order for a in code.assignments
+        )
+        manual = any("automatic_optimization" in a.target and a.value is False for a in code.assignments)
+        if LOSS_OF.match(where) and returned and not own and not manual and "inf" not in call_text(clip):
+            yield clip, where
 
 
 def _unused(run: Run) -> Iterator[tuple[Call, Call]]:

@@ -12,15 +12,22 @@ from holter.checks.look import seen, written
 from holter.checks.script import first_in_each, last_part, receiver, texts, together
 from holter.finding import Evidence, Finding, Fix, Severity
 from holter.patterns import regex
-from holter.run import Assignment, Code, Run
+from holter.run import Assignment, Call, Code, Run
 from holter.stages import Stage
 
 BY_NAME = r"/\s*\(?(?:float\()?[\w.]*(?:accum|grad_acc)\w*"
 OVER_ACCUMULATION = regex(BY_NAME, re.I)
 LOSS = regex(r"loss", re.I)
 ENGINE = regex(r"(?:^|\.)(?:\w*engine|ds_model)$", re.I)
-COUNT = regex(r"^nb_\w*steps?$|^n(?:um)?_(?:micro\w*|batches)$")
-"""Counts of micro-batches, as scripts for BERT name them."""
+COUNT = (
+    r"[\w.]*(?:accum|grad_acc)\w*|nb_\w*steps?|n(?:um)?_(?:micro\w*|batches)"
+    r"|len\([\w.]*(?:loader|_?dl|iterator|batches|train_data)(?:\.dataset)?\)|len\([\w.]*(?:train|data)set\)"
+)
+"""Counts of micro-batches and of their rows, as scripts name them; those of updates are fewer."""
+
+ITEM = r"(?:float\()?(\w+)(?:\.(?:item|detach|float|cpu|mean|numpy)\(\)|\.data)*\)?"
+ROWS = r"(?: \* (?:[\w.]*\.size\(0\)|[\w.]*\.shape\[0\]|len\([\w.]+\)|[\w.]*(?:batch_size|bs|bsz)))?"
+"""A loss as it is summed up, and the rows of its batch."""
 
 
 class LossDividedTwice(Check):
@@ -30,7 +37,8 @@ class LossDividedTwice(Check):
 
     Why it hurts
         Gradients are too small by the number of micro-batches, so clipping never acts and plain SGD stands almost
-        still; or the loss in the log is too small by that factor and is compared with numbers that are not.
+        still; or the loss in the log, summed from divided ones and divided by the number of batches, is too small by
+        that factor and is compared with numbers that are not.
 
     How to fix it
         Divide in one place. Inside ``accelerator.accumulate`` and ``compute_loss`` return the plain mean.
@@ -75,6 +83,15 @@ class LossDividedTwice(Check):
             "    loss = model(**b).loss / 8\n    accelerator.backward(loss)\n",
         ),
         case("by the engine too", files={"a.py": "model_engine.backward(loss / accumulation_steps)\n"}),
+        script(
+            "in the mean of an epoch",
+            "for b in train_dataloader:\n    loss = model(**b).loss / accum_steps\n    loss.backward()\n"
+            "    total_loss += loss.detach().float()\nprint(total_loss / len(train_dataloader))\n",
+        ),
+        script(
+            "in a list",
+            "loss = loss / grad_accum\nloss.backward()\nlosses.append(loss.item())\nprint(np.mean(losses))\n",
+        ),
         script("in two places", "loss = loss / self.accum\nf.backward(loss)\nloss = loss / self.accumulation\n"),
     )
     good = (
@@ -94,6 +111,16 @@ class LossDividedTwice(Check):
             "a report of the plain loss",
             "for i in range(accum_steps):\n    loss = f(x)\n    shown += loss.item()\n"
             "    (loss / accum_steps).backward()\nshown /= accum_steps\noptimizer.step()\n",
+        ),
+        script(
+            "by the updates of an epoch",
+            "loss = loss / accum_steps\nloss.backward()\ntotal += loss.item()\n"
+            "print(total / (len(train_dataloader) // accum_steps))\n",
+        ),
+        script(
+            "multiplied again",
+            "loss = loss / accum_steps\nloss.backward()\ntotal += loss.item() * accum_steps\n"
+            "print(total / len(train_dataloader))\n",
         ),
         case(
             "no accumulation",
@@ -182,32 +209,38 @@ def _again(code: Code, divided: list[Assignment]) -> Iterator[tuple[str, list[Ev
 
 
 def _reported(code: Code, divided: list[Assignment]) -> Iterator[tuple[str, list[Evidence]]]:
-    """A sum of divided losses that is divided once more before it is shown."""
-    for total in code.assignments:
-        summed = re.fullmatch(
-            rf"{re.escape(total.target)} \+ \((\w+)(?:\.(?:item|detach)\(\))*\)", written(total.value)
-        )
-        first = next((a for a in divided if summed and a.target == summed[1] and a.order < total.order), None)
-        if summed is None or first is None or first.scope != total.scope:
+    """A sum of divided losses that is divided by the number of batches before it is shown."""
+    for item, loss, mean in _sums(code):
+        first = next((a for a in divided if a.target == loss and a.order < item.order), None)
+        if first is None or first.scope != item.scope:
             continue
         fresh = any(
-            a.target == first.target and first.order < a.order < total.order and a not in divided
+            a.target == first.target and first.order < a.order < item.order and a not in divided
             for a in code.assignments
         )
-        again = regex(
-            rf"(?<![\w.]){re.escape(total.target)}(?:\.item\(\))? / \(?(?:[\w.]*(?:accum|grad_acc)\w*|(\w+))\)?"
-        )
         for text in () if fresh else texts(code):
-            match = again.search(text)
-            if match is not None and (match[1] is None or COUNT.match(match[1])):
-                shown = Evidence(text=match.group(), source=total.source)
+            match = re.search(mean, text)
+            if match is not None:
                 yield (
                     "a sum of losses that were divided already is divided again for the report",
                     [
                         _shown(first),
-                        shown,
+                        Evidence(text=match.group(), source=item.source),
                     ],
                 )
+
+
+def _sums(code: Code) -> Iterator[tuple[Assignment | Call, str, str]]:
+    """What adds a loss up, the name of that loss, and how its mean over batches would be written."""
+    for total in code.assignments:
+        name = rf"(?<![\w.]){re.escape(total.target)}(?:\.item\(\))?"
+        summed = re.fullmatch(rf"{re.escape(total.target)} \+ \({ITEM}{ROWS}\)", written(total.value))
+        if summed is not None:
+            yield total, summed[1], rf"{name} / \(?(?:{COUNT})\)?(?! ?[/*])(?!\w)"
+    for call in code.named("append"):
+        name, kept = re.escape(receiver(call)), re.fullmatch(ITEM, written(call.args[0]) if call.args else "")
+        if kept is not None:
+            yield call, kept[1], rf"mean\((?:\w+\.\w+\()?{name}\)|sum\({name}\) / len\({name}\)(?! ?[/*])"
 
 
 def _shown(assignment: Assignment) -> Evidence:

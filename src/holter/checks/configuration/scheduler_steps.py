@@ -9,7 +9,7 @@ from itertools import pairwise
 from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import calls, facts_of, is_off, is_on, known, mixed_half, plain, seen, switched_on, written
 from holter.checks.messages import said
-from holter.checks.script import last_part, mentions, receiver
+from holter.checks.script import first_in_each, last_part, mentions, receiver
 from holter.checks.symptoms import QUOTED, number
 from holter.finding import Evidence, Finding, Fix, Severity
 from holter.patterns import regex
@@ -45,15 +45,20 @@ STEPS = regex(
 """Names of a count of scheduler steps."""
 
 
+COUNTED = regex(r"%|accum|sync_gradients|^with |scal|skip|overflow|finite|is not None|nan", re.I)
+OVER_BATCHES = regex(r"load|batch|\bdl\b|_dl\b|data")
+"""Guards of a step for each batch that leave it one, and the header of a loop over batches."""
+
 ORDER = regex(r"lr_scheduler\.step\(\)`? (?:before|prior to) `?optimizer\.step\(\)", re.I)
 """PyTorch's warning when a scheduler is stepped before the first step of the optimizer."""
 
 
 class SchedulerRunsAhead(Check):
     """What it looks for
-        A scheduler that is stepped twice in a row, or for each micro-batch although the optimizer is stepped every n,
-        also where PyTorch warns of their order and gradients are accumulated; or one that Accelerate steps once per
-        process although its length counts plain updates, or although the script steps it once an epoch.
+        A scheduler that is stepped twice in a row, for each batch and once more for each epoch, or for each micro-batch
+        although the optimizer is stepped every n, also where PyTorch warns of their order and gradients are
+        accumulated; or one that Accelerate steps once per process although its length counts plain updates, or although
+        the script steps it once an epoch.
 
     Why it hurts
         The rate reaches the end of its schedule early: training goes on at zero, or a cosine comes round again.
@@ -89,6 +94,11 @@ class SchedulerRunsAhead(Check):
     )
     bad = (
         script("twice", "for b in dl:\n    net(b).backward()\n    opt.step()\n    sched.step()\n    sched.step()\n"),
+        script(
+            "for each batch and each epoch",
+            "for e in range(9):\n    sched.step()\n    for b in dl:\n        net(b).backward()\n        opt.step()\n"
+            "        sched.step()\n",
+        ),
         case("counted", facts={"scheduler_steps_per_call": 4}),
         case(
             "warned of",
@@ -133,6 +143,16 @@ class SchedulerRunsAhead(Check):
             "one of two",
             "for b in dl:\n    net(b).backward()\n    opt.step()\n    if warm:\n        sched.step()\n"
             "    else:\n        sched.step()\n",
+        ),
+        script(
+            "for each batch or each epoch",
+            "for e in range(9):\n    for b in dl:\n        net(b).backward()\n        opt.step()\n"
+            "        if by_batch:\n            sched.step()\n    if not by_batch:\n        sched.step()\n",
+        ),
+        script(
+            "two of them",
+            "for e in range(9):\n    for b in dl:\n        net(b).backward()\n        opt.step()\n"
+            "        warmup_scheduler.step()\n    epoch_scheduler.step()\n",
         ),
         case("counted once", facts={"scheduler_steps_per_update": 1}),
         case(
@@ -186,6 +206,7 @@ class SchedulerRunsAhead(Check):
                 fix=Fix(summary="Step the scheduler where the optimizer is stepped."),
             )
         yield from self._twice(run)
+        yield from self._by_batch_and_epoch(run)
         yield from self._warned(run)
         yield from self._counted(run)
         yield from self._by_epoch(run)
@@ -207,6 +228,18 @@ class SchedulerRunsAhead(Check):
                         fix=Fix(summary="Step the scheduler once where the optimizer is stepped."),
                     )
                     return
+
+    def _by_batch_and_epoch(self, run: Run) -> Iterator[Finding]:
+        """One scheduler that is stepped in the loop over batches and beside that loop."""
+        for one, other in first_in_each(run, _in_both_loops):
+            message = f"{one.name}() is called for each batch and once more for each epoch"
+            yield self.finding(
+                message,
+                evidence=[seen(one), seen(other)],
+                clues=clues(message, scheduler_step_mismatch=6.0),
+                fix=Fix(summary="Step the scheduler in one of the two places: where its length counts."),
+            )
+            return
 
     def _warned(self, run: Run) -> Iterator[Finding]:
         """PyTorch's warning where gradients are accumulated and no skipped step explains it."""
@@ -277,6 +310,31 @@ class SchedulerRunsAhead(Check):
             clues=clues("length not multiplied by the number of processes", scheduler_step_mismatch=5),
             fix=Fix(summary="Multiply the scheduler's lengths by the number of processes, or do not prepare it."),
         )
+
+
+def _in_both_loops(code: Code) -> Iterator[tuple[Call, Call]]:
+    """Steps without arguments of one scheduler: beside ``backward`` in a loop, and around that loop."""
+    steps = [c for c in code.named("step") if SCHEDULER.search(receiver(c)) and not c.args and not c.kwargs]
+    for inner in steps:
+        if not inner.loops or not any(
+            c.scope == inner.scope and c.loops == inner.loops for c in code.named("backward", "manual_backward")
+        ):
+            continue
+        for outer in steps:
+            always = set(outer.guards) <= set(inner.guards) and all(
+                map(COUNTED.search, inner.guards[len(outer.guards) :])
+            )
+            if outer.name == inner.name and always and _around(outer, inner, code):
+                yield inner, outer
+
+
+def _around(outer: Call, inner: Call, code: Code) -> bool:
+    """Whether ``outer`` runs once for each whole turn of the loop of ``inner``, and that loop runs again and again."""
+    if outer.scope == inner.scope:
+        within = outer.loops == inner.loops[: len(outer.loops)] and len(outer.loops) < len(inner.loops)
+        return within and (bool(outer.loops) or (bool(inner.scope) and OVER_BATCHES.search(inner.loops[0]) is not None))
+    called = [c for c in code.calls if last_part(c.name) == last_part(inner.scope)]
+    return bool(outer.loops) and any(c.scope == outer.scope and c.loops == outer.loops for c in called)
 
 
 def _alone(accelerator: Call) -> bool:
