@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,18 +17,34 @@ from holter.run import EVENT_ERROR, EVENT_OVERFLOW, EVENT_WARNING, Event, Run
 AT_MINIMUM = regex(
     r"already at minimum|minimum loss scale|loss scale (?:is )?(?:too low|below)|"
     r"reducing (?:loss scale )?to 0(?:\.0*)?(?!\.?\d)|"
-    r"minimum scale|loss scaler.*underflow|loss exploding|min_loss_scale|ZeroDivisionError.*scale",
+    r"minimum scale|loss scaler.*underflow|loss exploding|min_loss_scale|ZeroDivisionError.*scale|"
+    r"\b(?:grad(?:ient)?|loss|amp)[ _-]?scal(?:e|er|ing)\b[^.;|\n]{0,20}\btoo (?:small|low)\b",
     re.IGNORECASE,
 )
-"""How DeepSpeed, fairseq, Apex and Megatron say that the scale cannot fall any further."""
+"""How DeepSpeed, fairseq, Apex, Megatron and icefall say that the scale cannot fall any further."""
+
+NAMES_SCALE = regex(
+    r"\b(?:grad(?:ient)?|loss|amp)[ _-]?scal(?:e|er)\b[^\d\n|]{0,20}?(?P<scale>\d[\d.]*(?:e[+-]?\d+)?)"
+    r"(?P<too> (?:is )?too (?:small|low))?",
+    re.IGNORECASE,
+)
+"""A line that names the scale and its size."""
 
 FLOOR = 1.0
 """A scale of 1 is no scale: gradients overflow although the loss is not multiplied at all."""
 
+TINY = 1e-3
+"""A scale that shrinks the loss instead of raising it: no level that works lies there. A sum over many frames may have
+its level at 1/8; icefall warns below 1/100 and stops below 1e-5."""
+
 
 FIRST_SCALE = regex(r"\bloss scale\b.*\b(?:start|first|begin\w*)\b|\b(?:first|starting) loss scale\b")
 LAST_SCALE = regex(r"\bloss scale\b.*\b(?:end|final|last|now|finally)\b|\b(?:final|last|ending) loss scale\b")
-"""Names of the scale at the start and at the end."""
+SCALE_OF = regex(r"\b(?:loss|grad|gradient|amp) scale\b|\bscaler get scale\b|\bget scale\b|^scaler scale$")
+"""Names of the scale at the start, at the end, and at all."""
+
+ROUNDED = 0.03
+"""Of a power of two: a log rounds to three digits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +89,39 @@ def says_minimum(run: Run) -> Evidence | None:
     """A line that says the scale is at its floor, or None."""
     wanted: Iterable[Event] = run.events_of(EVENT_ERROR, EVENT_WARNING, EVENT_OVERFLOW)
     for event in wanted:
-        if AT_MINIMUM.search(event.text):
+        if AT_MINIMUM.search(event.text) or named_tiny(event):
             return Evidence(text=event.text[-160:], source=event.source, step=event.step)
+    for row in run.variants:
+        for name, cell in row.items():
+            if isinstance(cell.value, str) and AT_MINIMUM.search(cell.value):
+                return Evidence(text=f"{name}: {cell.value}"[:160], source=cell.source)
+    return _noted_tiny(run)
+
+
+def named_tiny(event: Event) -> bool:
+    """Whether a line, other than one on an overflow, names a scale far below 1, or one that is too small."""
+    for text in () if event.kind == EVENT_OVERFLOW else (event.text, *event.data.get("others", ())):
+        found = NAMES_SCALE.search(text)
+        scale = number(found["scale"].rstrip(".")) if found is not None else None
+        if found is not None and scale is not None and (0.0 < scale < TINY or found["too"] is not None):
+            return True
+    return False
+
+
+def _noted_tiny(run: Run) -> Evidence | None:
+    """A scale far below 1, or that it is too small, among what somebody noted."""
+    for fact in noted(run):
+        if AT_MINIMUM.search(f"{fact.name}: {fact.value}"):
+            return fact.evidence
+        scale = number(fact.value) if SCALE_OF.search(fact.words) else None
+        if scale is not None and 0.0 < scale < TINY:
+            return fact.evidence
     return None
+
+
+def is_tiny(scale: float) -> bool:
+    """Whether a logged scale is far below 1 and a power of two, as a dynamic scaler's is after every halving."""
+    return 0.0 < scale < TINY and abs(math.log2(scale) - round(math.log2(scale))) < ROUNDED
 
 
 def skipped_share(run: Run) -> float | None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from holter.checks.base import Check, Needs, case, clues
-from holter.checks.context import family
-from holter.checks.numerics._scaler import FLOOR, ScaleStep, overflows, says_minimum, scale_course
+from holter.checks.context import Compute, family, precision
+from holter.checks.numerics._scaler import FLOOR, ScaleStep, is_tiny, named_tiny, overflows, says_minimum, scale_course
 from holter.checks.shape import point, shape
 from holter.finding import Clue, Evidence, Finding, Severity
 from holter.knowledge.families import Fp16Record
@@ -56,11 +56,13 @@ class LossScaleAtFloor(Check):
     Why it hurts: every step gives non-finite gradients however small the scale, so it is the forward pass that
     overflows, not the scaled backward pass. All those steps were skipped: nothing was trained.
 
+    A scale far below 1, named in a line or logged, is past every level that works, whatever came before it.
+
     How to fix it: train in bf16 or fp32. A smaller initial scale only shortens the fall.
 
     When to ignore it: when the fall stops well above 1 and training goes on; that is the scaler finding its level.
 
-    Threshold: ``FLOOR``, or `MIN_FALLS` halvings that end below `LOW_SCALE`.
+    Threshold: ``FLOOR``, or `MIN_FALLS` halvings that end below `LOW_SCALE`, or ``TINY`` at any time.
 
     Sources: DeepSpeed ``DynamicLossScaler`` (min_scale 1); torch.amp.GradScaler; Micikevicius et al. 2018, section 3.2.
     """
@@ -70,7 +72,7 @@ class LossScaleAtFloor(Check):
     title = "The loss scale falls to its floor"
     severity = Severity.ERROR
     stage = Stage.UNSCALE
-    needs = Needs(any_of=(("events",), ("loss_scale",), ("skipped_steps",), ("facts",)))
+    needs = Needs(any_of=(("events",), ("loss_scale",), ("skipped_steps",), ("facts",), ("variants",)))
 
     def detect(self, run: Run) -> Iterator[Finding]:
         said, course = says_minimum(run), scale_course(run)
@@ -94,6 +96,11 @@ class LossScaleAtFloor(Check):
     bad = [
         case("to 1", events=_falls(65536.0, 16)),
         case("the floor is named", events=[_AT_MINIMUM]),
+        case("a warning with a scale far below 1", files={"log.txt": "WARNING Grad scale is small: 3.05e-05\n"}),
+        case("in words", variants=[{"lr": 0.045, "result": "gradient scale is too small"}, {"lr": 0.02}]),
+        case("one line far below 1", series={"loss_scale": [6.103515625e-05]}),
+        case("printed as nothing", series={"loss_scale": [0.0, 0.0]}, config={"fp16": True}),
+        case("noted far below 1", facts={"scaler.get_scale()": 1.0842e-19}),
         case("the series", series={"loss_scale": [2.0**k for k in range(16, -1, -1)]}),
         case("noted at both ends", facts={"loss_scale_first": 65536, "loss_scale_last": 1}),
         case("noted at the end", events=_falls(65536.0, 2), facts={"loss_scale_at_end": 1}),
@@ -119,6 +126,8 @@ class LossScaleAtFloor(Check):
         case("noted at the end, high", events=_falls(65536.0, 2), facts={"loss_scale_at_end": 4096}),
         case("one overflow", events=[_overflow(65536.0, 32768.0)]),
         case("no scaler", series={"loss_scale": [1.0] * 8}),
+        case("a factor of one's own", series={"loss_scale": [1e-4] * 8}),
+        case("a warning at a level that works", files={"log.txt": "WARNING Grad scale is small: 0.00390625\n"}),
         case("skipped at first", series={"skipped_steps": [3.0] * 8}, steps=[*range(4, 12)]),
         case("settles at 1024", series={"loss_scale": [65536.0, 16384.0, 4096.0, 1024.0, 1024.0, 2048.0]}),
     ]
@@ -130,7 +139,13 @@ def is_exhausted(run: Run) -> bool:
     course = scale_course(run)
     fell = bool(course) and (course[-1].scale < course[0].scale or bool(overflows(run)))
     at_floor = fell and course[-1].scale <= FLOOR and not _at_its_level(run, course)
-    return says_minimum(run) is not None or at_floor or _long_fall(course) or _all_skipped(run)
+    tiny = bool(course) and (is_tiny(course[-1].scale) or _zero_in_half(run, course))
+    return says_minimum(run) is not None or at_floor or tiny or _long_fall(course) or _all_skipped(run)
+
+
+def _zero_in_half(run: Run, course: list[ScaleStep]) -> bool:
+    """Whether the scale is printed as 0.0 all along under fp16: it has fallen below what the log shows."""
+    return len(course) > 1 and precision(run).compute is Compute.FP16 and all(step.scale == 0.0 for step in course)
 
 
 def _all_skipped(run: Run) -> bool:
@@ -172,5 +187,8 @@ def _from_the_start(run: Run) -> bool:
 def _clues(run: Run) -> Iterator[Clue]:
     row = family(run)
     known = 1.5 if row is not None and row.fp16 is Fp16Record.OVERFLOWS else 0.0
+    course = scale_course(run)
+    past = (bool(course) and is_tiny(course[-1].scale)) or any(named_tiny(e) for e in run.events)
     why = "gradients overflow at every scale down to 1, so the forward pass overflows"
-    yield from clues(why, loss_scale_exhausted=5.0, fp16_overflow=4.0 + known, lr_too_high=-0.5, labels_all_masked=-1)
+    overflow = (3.0 if past else 4.0) + known
+    yield from clues(why, loss_scale_exhausted=5.0, fp16_overflow=overflow, lr_too_high=-0.5, labels_all_masked=-1)
