@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from holter.checks.base import Check, Needs, case, clues, script
 from holter.checks.look import call_text, seen, written
+from holter.checks.noted import words_of
 from holter.checks.script import first_in_each, last_part, receiver
 from holter.finding import Evidence, Finding, Fix, Severity
 from holter.patterns import regex
@@ -37,11 +38,23 @@ IN_NAME = regex(r"resum|continu|restart", re.I)
 RESUMES = regex(r"resum|last_?(?:ckpt|checkpoint)|continu|restart|latest", re.I)
 
 
+TAKEN = regex(r"\b(?:restore[ds]?|loaded|loads|reloaded|resume[ds]?|read back|read on|taken|picked)\b")
+HELD = regex(r"\b(?:checkpoints?|ckpts?|snapshots?|saved|saves|stored)\b|\bstate dict")
+OTHER_USE = regex(
+    r"\b(?:not|missing|unexpected|eval\w*|infer\w*|predict\w*|test\w*|serv\w*|fine ?tun\w*|pretrain\w*|from)\b"
+)
+WEIGHTS = regex(r"model|weights?|\bnet\w*|state_?dict|param|generator", re.I)
+PARTS = (("the optimizer", OPTIMIZER), ("the schedule", SCHEDULER))
+SAVED_PARTS = ["step", "model", "optimizer", "scheduler"]
+"""Names of lists of what was restored and of what was saved, and words in such lists."""
+
+
 class ResumeLoadsLess(Check):
     """What it looks for
         Source code that goes on from a checkpoint, because it takes the epoch or the step from it, and loads the
         weights without the optimizer, or the optimizer without the schedule that it steps; or that hands a Trainer
-        the weights of a last checkpoint and not the checkpoint.
+        the weights of a last checkpoint and not the checkpoint. Lists of what was saved and what was restored count,
+        too, where the second lacks the optimizer or the schedule of the first.
 
     Why it hurts
         Adam's averages start at zero while the rate is that of a late step, so the loss jumps; a schedule that starts
@@ -66,7 +79,7 @@ class ResumeLoadsLess(Check):
     title = "Resuming loads less than training needs"
     severity = Severity.WARNING
     stage = Stage.RESUME
-    needs = Needs(any_of=(("code",),))
+    needs = Needs(any_of=(("code",), ("facts",), ("config",)))
     bad = (
         script(
             "weights and epoch",
@@ -103,9 +116,14 @@ class ResumeLoadsLess(Check):
         script(
             "a Trainer", "m = AutoModel.from_pretrained(last_checkpoint)\ntrainer = Trainer(m, args)\ntrainer.train()\n"
         ),
+        case("less than was saved", facts={"checkpoint_keys": SAVED_PARTS, "restored": ["model", "step"]}),
+        case("in words", facts={"saved": "net, opt, lr_scheduler", "loaded_on_resume": "net, opt"}),
         script("Keras", "model.load_weights(last_checkpoint)\nmodel.fit(x, y, initial_epoch=12, epochs=40)\n"),
     )
     good = (
+        case("all that was saved", facts={"checkpoint_keys": [*SAVED_PARTS, "best"], "restored": SAVED_PARTS}),
+        case("one list alone", facts={"checkpoint_keys": SAVED_PARTS}),
+        case("for an evaluation", facts={"checkpoint_keys": SAVED_PARTS, "loaded_for_eval": ["model"]}),
         script(
             "all",
             "ckpt = torch.load(args.resume)\nmodel.load_state_dict(ckpt['model'])\n"
@@ -144,10 +162,18 @@ class ResumeLoadsLess(Check):
             "trainer.fit(model, loader, ckpt_path=args.resume_path)\n",
         ),
     )
-    not_enough = (case("no code"),)
+    not_enough = (case("nothing"),)
 
     def detect(self, run: Run) -> Iterable[Finding]:
         """The first of each file; silent where another file loads an optimizer."""
+        for message, evidence in _listed(run):
+            yield self.finding(
+                message,
+                evidence=evidence,
+                clues=clues(message, resume_state_lost=7.0),
+                fix=Fix(summary="Load the state of optimizer, scheduler and scaler with the weights."),
+            )
+            return
         loaded = [c for code in run.code for c in code.named("load_state_dict") if OPTIMIZER.search(receiver(c))]
         for message, evidence, bits in first_in_each(run, _less):
             if "weights" in message and loaded:
@@ -158,6 +184,28 @@ class ResumeLoadsLess(Check):
                 clues=clues(message, resume_state_lost=bits),
                 fix=Fix(summary="Load the state of optimizer, scheduler and scaler with the weights."),
             )
+
+
+def _listed(run: Run) -> Iterator[tuple[str, list[Evidence]]]:
+    """A list of what a checkpoint holds, and one of what was taken from it without the state of the updates."""
+    lists: list[tuple[str, list[str], Evidence]] = []
+    for name, values in (*run.facts.items(), *run.config.items()):
+        given = values[0].value
+        items = given.split(",") if isinstance(given, str) else given
+        if isinstance(items, list) and len(items) > 0 and all(isinstance(item, str) for item in items):
+            shown = Evidence(text=f"{name} is {', '.join(map(str.strip, items))}"[:160], source=values[0].source)
+            lists.append((words_of(name), [item.strip() for item in items], shown))
+    for words, restored, evidence in lists:
+        if not TAKEN.search(words) or OTHER_USE.search(words) or not any(map(WEIGHTS.search, restored)):
+            continue
+        for other, saved, beside in lists:
+            held = HELD.search(other) is not None and not TAKEN.search(other)
+            lost = [
+                name for name, part in PARTS if any(map(part.search, saved)) and not any(map(part.search, restored))
+            ]
+            if held and lost and len(saved) >= len(restored):
+                yield f"the state of {' and '.join(lost)} is saved, and is not restored", [beside, evidence]
+                return
 
 
 def _less(code: Code) -> Iterator[tuple[str, list[Evidence], float]]:
