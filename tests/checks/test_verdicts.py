@@ -5,8 +5,10 @@ from itertools import product
 import pytest
 
 from holter.checks.configuration.variants_separate import SettingSeparatesRuns
+from holter.checks.loss.zero_advantage import RewardsEqualWithinGroups
+from holter.checks.loss.zero_without_gradient import NothingSupervised
 from holter.checks.numerics.non_finite_loss import NonFiniteLoss
-from holter.checks.verdicts import tells_bad, tells_nan
+from holter.checks.verdicts import kept_at, tells_bad, tells_nan
 from holter.testing import make_run
 
 LOSSES = """
@@ -21,9 +23,7 @@ FINITE = (
     *("2.3", "none", "no nan", "never nan", "nan, fixed by bf16", "nan until I changed the seed", "finite", "nan: no"),
     *("2.3 -> 0.4", "falls", "not nan", "nancy", "info", "nan_filter"),
 )
-NO_LOSSES = (
-    "nan_filter nan_rows_removed loss_scale loss_weight weight_loss loss_type expected_loss val_loss"
-)
+NO_LOSSES = "nan_filter nan_rows_removed loss_scale loss_weight weight_loss loss_type expected_loss val_loss"
 
 
 @pytest.mark.parametrize(("name", "value"), list(product(LOSSES, NOT_FINITE)))
@@ -71,3 +71,127 @@ def test_what_went_well_is_not_bad(said):
 def test_a_score_that_rises_is_good():
     assert tells_bad("increases")
     assert not tells_bad("increases", of_score=True)
+
+
+ALWAYS_ZERO = (
+    "0.0 in each log line",
+    "always 0",
+    "0 all the time",
+    "stays at 0",
+    "zero at every step",
+    "0.0 throughout",
+    "0, always",
+    "0.0 (always)",
+    "exactly 0 at each step",
+    "0.0 from the first step",
+    "0.0 for every batch",
+    "zero from the start",
+    "0.0, constant",
+    "0.0 in all log lines",
+    "loss is always 0.0",
+    "0.0 at all steps",
+    "is 0.0 throughout training",
+    "0 the whole training",
+    "0.0 on every prompt",
+    "0.0 but never changes",
+)
+ALWAYS_THE_SAME = (
+    "constant 1.0",
+    "1.0 from step 60 on",
+    "about 11.4 for a long time",
+    "stuck at 2.3",
+    "remains at 10.8",
+    "11.2 and does not fall",
+    "11.4, never drops",
+    "10.9 for 20000 steps",
+    "1.0 since step 40 on",
+    "~10.4 throughout",
+)
+NOT_KEPT = (
+    "0.0",
+    "0",
+    "0.0 at step 0",
+    "0.0 at the first step",
+    "not always 0",
+    "never 0",
+    "close to 0 all the time",
+    "almost always 0",
+    "0.0 to 0.4",
+    "2.3 then 0.0",
+    "0.0 at first, then 0.5",
+    "1.0 at the end",
+    "0.02 after epoch 3",
+    "falls to 0",
+    "1.0 after step 60",
+    "0.0 until step 40",
+    "2.3 at each epoch, falling",
+    "0.0 for some steps",
+    "always below 0.5",
+    "from 11.4 to 6",
+    "11.4 at the start",
+    "11.4 for 50 steps of warmup",
+    "0.0 in every line but the last",
+    "2.3 from the start, falls to 1.1",
+    "97% in all epochs",
+    "0.0 -> 1.3 throughout",
+    "0-1 always",
+    "none",
+    "nan always",
+)
+MAIN_LOSSES = ("loss", "train_loss", "my_loss", "Loss seen", "lm_loss", "sft_loss", "total_loss", "training-loss")
+PARTS = ("aux_loss", "balance_loss", "kl_loss", "eval_loss", "loss_scale", "loss_weight", "router_z_loss")
+REWARDS = ("reward/overall", "critic/score/mean", "mean_reward", "rewards.mean", "train/reward", "env_reward", "score")
+NO_REWARDS = (
+    "format_reward",
+    "reward_weight",
+    "length_penalty_reward",
+    "kl",
+    "reward_model",
+    "reward_clip",
+    "f1_score",
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"), [*product((*ALWAYS_ZERO, *ALWAYS_THE_SAME), [True]), *product(NOT_KEPT, [False])]
+)
+def test_what_is_said_to_stay_is_told_from_a_moment_and_a_course(said, kept):
+    assert (kept_at(said) is not None) is kept
+
+
+@pytest.mark.parametrize(("name", "said"), list(product(MAIN_LOSSES, ALWAYS_ZERO)))
+def test_a_loss_of_zero_that_stays_is_no_loss(name, said):
+    assert list(NothingSupervised().detect(make_run(files={"observed.yaml": f"{name}: {said!r}\n"})))
+
+
+@pytest.mark.parametrize(("name", "said"), [*product(PARTS, ALWAYS_ZERO[:5]), *product(MAIN_LOSSES, NOT_KEPT[2:])])
+def test_a_part_of_it_or_a_moment_of_zero_is_fine(name, said):
+    assert not list(NothingSupervised().detect(make_run(files={"observed.yaml": f"{name}: {said!r}\n"})))
+
+
+def _of_rewards(name, said, algorithm):
+    return list(
+        RewardsEqualWithinGroups().detect(make_run(config=algorithm, files={"observed.yaml": f"{name}: {said}\n"}))
+    )
+
+
+GROUPED = ({"algorithm": "grpo"}, {"algorithm.adv_estimator": "rloo"}, {"task": "grpo math"})
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "run"), list(product(REWARDS, ("0.0", *ALWAYS_ZERO[:3], *ALWAYS_THE_SAME[:2]), GROUPED))
+)
+def test_rewards_that_stay_the_same_teach_nothing(name, said, run):
+    assert _of_rewards(name, said, run)
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "run"),
+    [
+        *product(REWARDS, (*NOT_KEPT[2:-1], "0.3"), GROUPED[:1]),
+        *product(NO_REWARDS, ALWAYS_ZERO[:5], GROUPED[:1]),
+        *product(REWARDS, ("0.0",), [{"task": "sft"}]),
+    ],
+)
+def test_rewards_that_move_and_parts_of_them_do_not(name, said, run):
+    assert not _of_rewards(name, said, run)

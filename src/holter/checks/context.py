@@ -110,10 +110,16 @@ def family(run: Run) -> Family | None:
     return family_of(*model_names(run))
 
 
+_TASK_NAMES = (
+    *("task", "task_type", "problem_type", "loss_type", "architectures", "framework", "trainer", "algorithm"),
+    *("adv_estimator", "algorithm.adv_estimator", "advantage_estimator", "algorithm.advantage_estimator"),
+)
+"""Settings that say what is trained for; how advantages are estimated says that it is rewards."""
+
+
 def task_words(run: Run) -> str:
     """All that is said about the task, lower case."""
-    names = ("task", "task_type", "problem_type", "loss_type", "architectures", "framework", "trainer", "algorithm")
-    return " ".join(written(plain(run, name)) for name in names if plain(run, name) is not None).lower()
+    return " ".join(written(plain(run, name)) for name in _TASK_NAMES if plain(run, name) is not None).lower()
 
 
 def head(run: Run) -> str:
@@ -128,7 +134,7 @@ def head(run: Run) -> str:
     return next((found for name in model_names(run) if (found := head_class(name, words))), "")
 
 
-_RL_WORDS = regex(r"\b(grpo|ppo|rloo|reinforce\w*|dapo|gspo|rlhf|rl|policy)(?:trainer|config)?\b")
+_RL_WORDS = regex(r"\b(grpo|ppo|rloo|reinforce\w*|dapo|gspo|gae|rlhf|rl|policy)(?:trainer|config)?\b")
 _RL_PARTS = regex(r"(?:^|/)(?:actor|critic|rollout)/|advantage", re.I)
 _RL_SERIES = ("reward", "reward_std", "frac_reward_zero_std", "kl", "completion_length")
 _PREFERENCE_WORDS = regex(r"\b(dpo|ipo|kto|orpo|simpo|cpo|preference|reward model\w*|tpo)(?:trainer|config)?\b")

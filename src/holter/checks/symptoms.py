@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from holter.checks.shape import shape
-from holter.checks.verdicts import tells_nan
+from holter.checks.verdicts import kept_at, tells_nan
 from holter.finding import Evidence
 from holter.patterns import regex
 from holter.run import Run, Series
@@ -178,12 +178,18 @@ def _is_ordinary(value: float) -> bool:
 def _written(run: Run, name: str) -> Iterator[tuple[float, Evidence]]:
     """Values of a quantity that a person wrote down: among the facts, or in a table of runs."""
     for value in run.facts.get(name, ()):
-        for found in numbers(value.value):
+        for found in _told(value.value):
             yield found, Evidence(text=f"{name} is {found}", source=value.source, value=found)
     for row in run.variants:
         if (cell := row.get(name)) is not None:
-            for found in numbers(cell.value):
+            for found in _told(cell.value):
                 yield found, Evidence(text=f"{name} is {found}", source=cell.source, value=found)
+
+
+def _told(value: Any) -> list[float]:
+    """The numbers in a plain value, and one that it is said to keep: ``0.0 in each log line``."""
+    kept = kept_at(value)
+    return numbers(value) if kept is None else [kept]
 
 
 def _point(series: Series, index: int) -> Evidence:

@@ -1,8 +1,9 @@
-"""What words say of a run, whoever wrote them: not finite, or badly; the one vocabulary for facts and rows of runs."""
+"""What words say of a run: not finite, badly, or always the same; the one vocabulary for facts and rows of runs."""
 
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from holter.patterns import regex
@@ -73,3 +74,47 @@ def tells_bad(text: str, *, of_score: bool = False) -> bool:
     """Whether words tell that a run went badly; a score that rises does not."""
     said = NOT_BAD.sub(" ", text.lower().replace("’", "'"))
     return _BAD.search(said) is not None or (not of_score and _RISES.match(said) is not None)
+
+
+_STAYS = (
+    r"always|all|constant(?:ly)?|flat|stuck|stay(?:s|ed|ing)?|remain(?:s|ed|ing)?|kept|keeps|permanently|invariably"
+)
+_HEDGES = r"about|around|approx\w*|roughly|nearly|almost|near|close|circa|~|≈"
+_KEPT = regex(
+    rf"^\W{{0,2}}(?P<lead>(?:(?:it|loss|reward|score|is|are|was|exactly|just|only|still|at|to|of|a|the|equal|{_STAYS}"
+    rf"|{_HEDGES})(?![a-z\d])\W{{0,2}})*)(?P<number>-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|zero)(?![\w%]|[.-]\d)(?P<rest>.*)$",
+    re.S,
+)
+_STAYING = regex(rf"\b(?:{_STAYS})\b")
+_HEDGED = regex(r"(?:\b(?:about|around|approx\w*|roughly|nearly|almost|near|close|circa)\b|[~≈])")
+_LASTS = regex(
+    r"\b(?:(?:in|at|for|on|over|after|during) (?:each|every|all|any)(?: of the| the)?(?: \w+){0,2}? (?:lines?|steps?|"
+    r"iterations?|updates?|batch(?:es)?|logs?|points?|epochs?|time|training|run|prompts?|groups?|answers?|samples?)"
+    r"|(?:each|every) (?:single )?(?:step|iteration|line|batch|update|time)|all the (?:time|way)|all along|throughout"
+    r"|always|constantly|(?:the )?(?:whole|entire) (?:run|time|training)|forever|from the (?:very )?(?:start|beginning|"
+    r"first (?:\w+ )?(?:step|iteration|line|batch|update|epoch))|(?:from|since) (?:step|iteration|update|epoch) \d+\w* "
+    r"on(?:wards?)?|for (?:a|the) (?:very )?long (?:time|while)|for (?:ages|hours|days|weeks|(?:\d{4,}|\d+k|thousands"
+    r" of) (?:steps|iterations|updates))|(?:does not|doesn't|never|not) (?:change|move|budge|fall|drop|decrease)\w*"
+    r"|without (?:any )?change|constant|unchanged)\b"
+)
+_MOVES = regex(
+    r"\b(?:then|until|till|except|but|before|at first|up to|down to|later|falls?|fell|falling|drops?|rises?|rose|grows?"
+    r"|improv\w+|increas\w+|decreas\w+|sometimes|some|between|and then|warm-?up|fixed|solved)\b|->|→|=>|\.\.\d"
+)
+_STANDS = regex(
+    r"(?:does not|doesn't|never|not) (?:change|move|budge|fall|drop|decrease)\w*|\bbut (?=stay|constant|never)"
+)
+
+
+def kept_at(value: Any) -> float | None:
+    """The number that a quantity is said to keep: 0.0 for ``0.0 in each log line``, 11.4 for ``about 11.4 all along``.
+
+    None for a plain number, for one told of a moment, for a course, and for what is only near zero.
+    """
+    match = _KEPT.match(value[:SAID].lower().strip()) if isinstance(value, str) else None
+    if match is None or _MOVES.search(_STANDS.sub(" ", match["rest"])):
+        return None
+    if not _STAYING.search(match["lead"]) and not _LASTS.search(match["rest"]):
+        return None
+    number = 0.0 if match["number"] == "zero" else float(match["number"])
+    return None if number == 0.0 and _HEDGED.search(match["lead"]) else number

@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterator
 
 from holter.checks.base import Check, Needs, case, clues
-from holter.checks.context import is_reinforcement
+from holter.checks.context import is_reinforcement, task_words
 from holter.checks.look import known, written
 from holter.checks.noted import noted
 from holter.checks.shape import Shape, point, shape, updates_before
 from holter.checks.symptoms import always_zero, number, numbers
+from holter.checks.verdicts import kept_at
 from holter.finding import Evidence, Finding, Severity
 from holter.patterns import regex
 from holter.run import Run, Series
@@ -49,6 +50,15 @@ GROUP = regex(r"\brewards?\b.{0,20}\b(?:group|prompt|completions?|answers?|sampl
 
 ALL_ALIKE = regex(r"(?:^|/)(?:all_(?:wrong|correct|right|equal|same)|zero_(?:var|variance|std|advantage)\w*)$", re.I)
 """Shares of groups whose answers are all wrong, or all right, or all rewarded alike."""
+
+REWARD = regex(r"\b(?:rewards?|scores?|returns?)\b")
+OF_ALL = regex(
+    r"(?:(?:rewards?|scores?|returns?|critic|actor|train|training|mean|avg|average|overall|total|env|outcome|correctness"
+    r"|accuracy|acc|answers?|final|last|batch|group|rule|func|each|all|sum)\s?)+"
+)
+"""Names of the reward as a whole; that of its form alone (``format_reward``) is soon learnt and then stays."""
+
+EARLY = regex(r"(?:global |training |train )?(?:steps?|iterations?|updates?)$")
 
 LARGEST = regex(r"((?:advantages?|rewards?|scores?)[/_])max$", re.I)
 """The largest advantage or reward of a batch; the name of the smallest differs in its ending."""
@@ -137,6 +147,8 @@ class RewardsEqualWithinGroups(Check):
                 "observed.yaml": "loss: 0.0\n",
             },
         ),
+        case("always the same", facts={"reward/overall": "1.0 from step 60 on"}, config={"algorithm": "grpo"}),
+        case("never one", facts={"critic/score/mean": 0.0}, config={"algorithm.adv_estimator": "grpo"}),
         case("one answer", facts={"unique_completions_per_group": 1}),
         case("extremes", files={"probe.yaml": "advantages: {min: 0.0, max: 0.0}\n"}),
         case(
@@ -162,6 +174,10 @@ class RewardsEqualWithinGroups(Check):
     good = [
         case("a normal start", series={"loss": [0.0], "grad_norm": [0.4], "reward_std": [0.7]}),
         case("a group with spread", facts={"rewards_in_group": [0.0, 1.0, 0.0]}),
+        case("solved", facts={"reward": "1.0 at the end"}, config={"algorithm": "grpo"}),
+        case("at the start", facts={"critic/score/mean": 0.0, "step": 0}, config={"algorithm.adv_estimator": "grpo"}),
+        case("its form", facts={"format_reward": "1.0 from step 60 on"}, config={"algorithm": "grpo"}),
+        case("of a classifier", facts={"score": "always 0.0"}),
         case("several answers", facts={"unique_completions_per_group": 6}),
         case("half of all groups", facts={"fraction_of_groups_equal": 0.5}),
         case("no reward yet", series={"loss": [0.0, 0.0], "reward": [0.0, 0.0]}),
@@ -206,13 +222,17 @@ def _without_spread(run: Run) -> list[Evidence]:
         if SHARE.search(name) and amount is not None and amount >= MOST_WRITTEN:
             found.append(Evidence(text=f"{name} is {amount:g}", source=values[0].source, value=amount))
     if not found and spread is None and share is None:
-        found += _always_nothing(run)
+        found += _always_nothing(run) or _told_alike(run)
     return found
 
 
 def _relative(run: Run) -> bool:
     """Whether advantages are taken against the other answers of a group."""
-    words = [written(run.get("algorithm") or ""), *(call.name for code in run.code for call in code.calls)]
+    words = [
+        written(run.get("algorithm") or ""),
+        task_words(run),
+        *(call.name for code in run.code for call in code.calls),
+    ]
     return any(RELATIVE.search(word) for word in words)
 
 
@@ -236,6 +256,23 @@ def _always_nothing(run: Run) -> list[Evidence]:
         return []
     later = (reward.step(len(reward) - 1) or 0) >= FEW_STEPS
     return [point(reward, len(reward) - 1), point(loss, 0)] if later or len(reward) >= FEW_LINES else []
+
+
+def _told_alike(run: Run) -> list[Evidence]:
+    """A reward that somebody tells to be the same all along, or the outcome of exactly 0 of relative advantages."""
+    relative = _relative(run)
+    if not relative and not is_reinforcement(run):
+        return []
+    told = [fact for fact in noted(run) if OF_ALL.fullmatch(fact.words) and REWARD.search(fact.words)]
+    kept = next((fact.evidence for fact in told if kept_at(fact.value) is not None), None)
+    if kept is not None:
+        return [kept]
+    shown = [fact.evidence for fact in told if number(fact.value) is not None]
+    reward = run.series.get("reward")
+    if reward is not None and len(reward) == 1 and reward.step(0) is None and reward.epoch(0) is None:
+        shown.append(point(reward, 0))
+    early = any(EARLY.match(fact.words) and (number(fact.value) or 0.0) < FEW_STEPS for fact in noted(run))
+    return shown[:1] if relative and not early and not any(number(one.value) for one in shown) else []
 
 
 def _said_of_all(run: Run) -> list[Evidence]:

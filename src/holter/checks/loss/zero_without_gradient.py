@@ -11,9 +11,10 @@ from holter.checks.look import plain
 from holter.checks.numerics._suspects import fused_attention, overflow_clues
 from holter.checks.shape import point, shape, updates_before
 from holter.checks.symptoms import TRAIN_LOSSES, always_zero, nonfinite, number
+from holter.checks.verdicts import kept_at
 from holter.finding import Clue, Evidence, Finding, Severity
 from holter.patterns import regex
-from holter.quantity import AFTER, EVAL, LOSS, quantity
+from holter.quantity import AFTER, EVAL, IN_TIME, LOSS, quantity
 from holter.run import Run, Series
 from holter.stages import Stage
 
@@ -25,6 +26,10 @@ MEMORISED = 0.05
 
 MIN_RATE_POINTS = 2
 """Rates that tell whether the schedule advances."""
+
+_MAIN_WORDS = "lm mlm ce total step steps batch model language task main nll sft seq2seq decoder curve it this"
+MAIN = frozenset(_MAIN_WORDS.split()) | IN_TIME
+"""Words beside a loss that leave it the one that is minimised, and make it no part of several."""
 
 FULL_FALL = 0.5
 """Nats. A loss that stood above this at the line before and reads exactly 0.0 at the next did not get there by
@@ -104,11 +109,16 @@ class NothingSupervised(Check):
         case("no gradient norm", series={"loss": [0.0, 0.0]}),
         case("all at once", series={"loss": [2.1, 1.9, 0.0, 0.0, 0.0]}),
         case("written down", facts={"train_loss": 0.0}),
+        case("in each line", facts={"loss": "0.0 in each log line"}),
+        case("by another name", facts={"sft_loss": "always 0"}),
         case("after an update", facts={"loss_after_first_update": 0.0}),
         case("one of two runs", variants=[{"lr": 1, "loss": 2.1}, {"lr": 2, "loss": 0.0}]),
         case("one class", series={"loss": [0.0, 0.0]}, config={"num_labels": 1}),
     ]
     good = [
+        case("at one moment", facts={"loss": "0.0 at the first step, then 2.3"}),
+        case("a part of the loss", facts={"balance_loss": "0.0 in each log line", "loss": 1.4}),
+        case("of a policy", facts={"loss": "always 0.0"}, config={"algorithm.adv_estimator": "grpo"}),
         case("never logged, and the mean of the run is known", series={"loss": [0.0, 0.0], "train_loss": [2.3]}),
         case("a bar before its first update", series={"loss": [0.0] * 3}, steps=[0, 0, 0]),
         case("one line of two digits", files={"log.txt": "Epoch: 107/200; iter: 0/156; Loss: 0.00; time: 38 s;\n"}),
@@ -124,12 +134,13 @@ class NothingSupervised(Check):
 
 
 def _zero_named(run: Run) -> Evidence | None:
-    """A loss of exactly 0 that was written down under a name of its own, such as the one after the first update."""
+    """A loss of exactly 0 under a name of its own: the one after the first update, or one that is said to stay so."""
     for name, values in run.facts.items():
         what = quantity(name)
-        if what is None or what.kind != LOSS or what.base != "loss" or what.split == EVAL or what.moment != AFTER:
+        if what is None or what.kind != LOSS or what.base != "loss" or what.split == EVAL:
             continue
-        if number(values[0].value) == 0.0:
+        stays = kept_at(values[0].value) == 0.0 and MAIN.issuperset(what.rest)
+        if stays or (what.moment == AFTER and number(values[0].value) == 0.0):
             return Evidence(text=f"{name} is 0", source=values[0].source, value=0.0)
     return None
 
