@@ -98,3 +98,31 @@ def test_methods_of_a_library_are_no_step(tmp_path):
 def test_the_header_of_a_loop_is_kept(tmp_path):
     (tmp_path / "a.py").write_text("for i in range(n):\n    while True:\n        loss.backward()\n")
     assert read([tmp_path]).code[0].named("backward")[0].loops == ("for i in range(n)", "while True")
+
+
+@pytest.mark.parametrize(
+    ("note", "name", "value"),
+    [
+        ("calls_per_step: [zero_grad, forward, backward, step, clip_grad_norm_]", "clip_before_step", False),
+        ("calls_per_step: [zero_grad, forward, backward, clip_grad_norm_, step]", "clip_before_step", True),
+        ("order: clip_grad_norm_ -> loss.backward -> optimizer.step", "clip_before_backward", True),
+        ("call_order: scaler.scale(loss).backward, clip_grad_norm_, scaler.step", "unscale_before_clip", False),
+        ("calls_in_step: [loss.backward, optimizer.zero_grad, optimizer.step]", "zero_grad_before_step", True),
+        ("calls_in_step: [model, loss.backward, optimizer.step]", "zero_grad", False),
+        ("calls_in_step: [model, backward, step]", "zero_grad", None),
+        ("order: [model, loss.backward, optimizer.step]", "zero_grad", None),
+        ("stages: [model, loss.backward, optimizer.step, clip_grad_norm_]", "clip_before_step", None),
+    ],
+)
+def test_calls_listed_in_order_are_judged_like_code(tmp_path, note, name, value):
+    (tmp_path / "observed.yaml").write_text(f"{note}\n")
+    found = read([tmp_path]).facts.get(f"training_step.{name}")
+    assert (None if found is None else found[0].value) is value
+
+
+def test_a_clip_for_the_second_of_two_optimizers_is_in_time(tmp_path):
+    code = (
+        "for x in loader:\n    d_loss.backward()\n    opt_d.step()\n    g_loss.backward()\n"
+        "    clip_grad_norm_(g.parameters(), 1.0)\n    opt_g.step()\n"
+    )
+    assert facts(tmp_path, code)["training_step.clip_before_step"] is True

@@ -11,6 +11,7 @@ from holter.readers.base import Sample
 from holter.readers.interpolate import prefer_environment, resolve_run
 from holter.readers.merge import merge
 from holter.readers.pick import pick
+from holter.readers.source.call_order import add_listed_calls
 from holter.readers.walk import files_below
 from holter.run import Authority, Gap, Input, Run, Source, Value
 
@@ -54,6 +55,7 @@ def read(paths: Sequence[Path], *, settings: Mapping[str, Any] | None = None) ->
     run = merge([*parts, _given(settings or {})])
     resolve_run(run)
     prefer_environment(run)
+    add_listed_calls(run)
     return run
 
 

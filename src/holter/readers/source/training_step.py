@@ -214,7 +214,8 @@ def _clip(step: Step) -> Iterator[Fact]:
     if not step.clip:
         return
     clip, update = step.clip[0], step.optimizer[0]
-    yield "training_step.clip_before_step", clip.order < update.order, clip
+    beside = [c for c in step.optimizer if c.scope == clip.scope and c.loops == clip.loops and c.order > clip.order]
+    yield "training_step.clip_before_step", bool(beside) or clip.order < update.order, clip
     between = [call for call in step.backward if call.loops == clip.loops and call.scope == clip.scope]
     if between and clip.loops == update.loops and clip.order < between[0].order and between[-1].order < update.order:
         yield "training_step.clip_before_backward", True, clip
