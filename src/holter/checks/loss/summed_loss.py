@@ -139,7 +139,7 @@ class LossAboveAnyVocabulary(Check):
     def _impossible(self, run: Run, loss: Series) -> Iterator[Finding]:
         """A loss of thousands and more from the first line on that does not come down; leaps to it are NUM007's."""
         found = shape(loss)
-        if found.low < IMPOSSIBLE or not _learnt_nothing(found):
+        if found.low < IMPOSSIBLE or not _learnt_nothing(found) or _few_that_fall(loss):
             return
         why = "no mean of anything is this high from the first line on, and it does not come down"
         before = updates_before(loss, 0)
@@ -174,6 +174,7 @@ class LossAboveAnyVocabulary(Check):
     ]
     good = [
         case("a squared error that falls", series={"loss": [4.1e6, 2.2e6, 9.0e5, 4.0e5]}),
+        case("a short log of squared errors that falls", series={"loss": [18234.0, 16311.0, 12877.0]}),
         case("two points", series={"loss": [87.0, 86.0]}),
         case("a perplexity that falls", series={"perplexity": [4.1e7, 9.0e3, 700.0]}),
         case("from scratch", series={"loss": [10.8, 9.0, 8.0, 7.5]}),

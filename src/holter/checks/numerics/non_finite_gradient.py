@@ -6,11 +6,14 @@ import math
 from collections.abc import Iterator
 
 from holter.checks.base import Check, Needs, case, clues
-from holter.checks.context import Compute, precision
+from holter.checks.context import Compute, family, precision
+from holter.checks.noted import approximate, noted
 from holter.checks.numerics._suspects import overflow_clues, usual_clues
 from holter.checks.shape import point, shape, updates_before
 from holter.checks.symptoms import TRAIN_LOSSES, exactly_zero, nonfinite
 from holter.finding import Clue, Finding, Severity
+from holter.knowledge.families import Fp16Record
+from holter.patterns import regex
 from holter.run import Run, Series
 from holter.stages import Stage
 
@@ -20,12 +23,14 @@ RARE_SHARE = 0.05
 SETTLING_POINTS = 30
 """From 2**32 (DeepSpeed's initial_scale_power) to 2**2 a scaler halves 30 times before it finds its level."""
 
+OF_NORM = regex(r"^(?:total |global )?grad(?:ient)? norms?\b")
+
 
 class NonFiniteGradient(Check):
     """The gradient norm is NaN or infinite while the loss is finite.
 
     What it looks for: non-finite values of grad_norm at points where the loss is an ordinary number. A few at the
-    start, or now and then under fp16, are the loss scaler finding its level and are only noted.
+    start, also where the log ends there, or now and then under fp16, are the loss scaler finding its level: a note.
 
     Why it hurts: the loss is finite, so the forward pass is right and the backward pass overflows or divides by zero.
     Without a scaler that skips the step the next update destroys the weights.
@@ -67,6 +72,16 @@ class NonFiniteGradient(Check):
                 clues=_rare_clues(run),
             )
             return
+        if _first_steps_alone(run, norms, found.nonfinite):
+            yield self.finding(
+                f"grad_norm is not finite at the first {found.nonfinite} of the updates, and no later one is shown: a "
+                "loss scaler begins like this",
+                evidence=evidence,
+                step=updates_before(norms, index),
+                severity=Severity.NOTE,
+                clues=list(overflow_clues(run)),
+            )
+            return
         if _scale_holds(run):
             scale = run.series["loss_scale"]
             yield self.finding(
@@ -105,6 +120,18 @@ class NonFiniteGradient(Check):
     bad = [
         case("in a table", variants=[{"lr": 1e-4, "grad_norm": math.nan}, {"lr": 1e-5, "grad_norm": 1.0}]),
         case("at the start, a note", series={"grad_norm": [math.inf, math.nan] + [1.0] * 20}),
+        case(
+            "nothing but the first update, fp16: a note",
+            series={"grad_norm": [math.nan], "loss": [7.1]},
+            steps=[1],
+            config={"fp16": True},
+        ),
+        case(
+            "the first update, and finite ones that were seen later: a note",
+            series={"grad_norm": [math.nan]},
+            steps=[1],
+            facts={"grad_norm_iteration_9": 7217.0},
+        ),
         case("always", series={"grad_norm": [math.nan] * 5, "loss": [2.0] * 5}),
         case("from the middle on", series={"grad_norm": [1.0] * 5 + [math.inf] * 5}),
         case(
@@ -137,6 +164,26 @@ def _scaler_at_work(norms: Series, bad: int) -> bool:
     leading = next(i for i, v in enumerate(norms) if math.isfinite(v))
     later = bad - leading
     return leading <= SETTLING_POINTS and later <= max(1, RARE_SHARE * (len(norms) - leading))
+
+
+def _first_steps_alone(run: Run, norms: Series, bad: int) -> bool:
+    """Whether nothing but the first updates is shown, under a scaler or with finite norms that somebody saw later."""
+    used, row = precision(run), family(run)
+    if row is not None and row.fp16 is Fp16Record.OVERFLOWS:
+        return False
+    if bad < len(norms) or used.compute in (Compute.BF16, Compute.FP32) or used.half_weights:
+        return False
+    last, rate = norms.step(len(norms) - 1), run.series.get("learning_rate")
+    still = last is None and rate is not None and len(rate) == len(norms) and not any(rate)
+    if not still and (last is None or last > SETTLING_POINTS):
+        return False
+    later = (fact for fact in noted(run) if OF_NORM.match(fact.words))
+    return used.compute is Compute.FP16 or "loss_scale" in run.series or any(_is_finite(f.value) for f in later)
+
+
+def _is_finite(value: object) -> bool:
+    amount = approximate(value)
+    return amount is not None and math.isfinite(amount)
 
 
 def _scale_holds(run: Run) -> bool:
