@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from holter.checks.look import call_text, written
-from holter.checks.script import last_part, spelt_out, texts
+from holter.checks.script import last_part, receiver, spelt_out, texts
 from holter.checks.symptoms import number
 from holter.finding import Evidence
 from holter.patterns import regex
@@ -44,6 +44,20 @@ VOCABULARY = regex(
 BATCH_IDS = regex(r"(?:inputs?|batch|x|encoded|data)(?:\.pop\(|\.get\(|\[)['\"]input_ids['\"]|\binput_ids\b")
 BLOCKS = regex(r"block|chunk|packed", re.I)
 """Ids of a padded batch as targets, rows padded with an id, and targets laid out one after the other."""
+
+LEFT_OUT = regex(
+    r"mask|!=|(?<!\w)(?:ne|gt)\(|where\(|weight|non_?pad|\blen(?:gth)?s\b|ignore|pad_(?:token_)?id\b|pad_idx|> 0|keep"
+    r"|pack"
+)
+PADDED_ROWS = regex(
+    r"^(?=.*\b(?:tokens?|ids|sequences?|texts?|rows|prompts?|batch\w*|labels|int32)\b)(?=.*\bpadded\b)"
+    r"(?!.*(?:\bno\b|\bnot\b|\bnever\b|without|-100|packed|ignor|mask|image|stripped|un-?pad))"
+)
+ONE_ON = regex(r"\[(?:[:.]+, ?)*1:(?:, ?(?:None|np\.newaxis|jnp\.newaxis|tf\.newaxis))?\]|\[\.\.\., 1:")
+MEAN = regex(r"(?:^|\.)(?:reduce_)?mean$")
+PICKS = regex(r"^(?:gather|take_along_axis|gather_nd|batch_gather)$")
+PER_TOKEN = regex(r"cross_?entropy\w*$|nll_loss$")
+"""Whatever leaves places out; a remark that rows are padded; and losses of each token, whose mean is taken."""
 
 MASKED = regex(r"mask|pad_(?:token_)?id|pad_idx|non_?pad|\blengths\b", re.I)
 PAD_CLASS = regex(
@@ -176,6 +190,46 @@ def of_inputs(code: Code) -> Iterator[tuple[Evidence, float]]:
         told = name is not None and any(re.search(rf"==\s*{name[0]}\b", text) for text in scored)
         if (ids and trainer) or (flat and (told or (padded is not None and VOCABULARY.search(given[0])))):
             yield Evidence(text=f"{call_text(call)}, of padded rows, and no index is ignored", source=call.source), 6.0
+
+
+def of_next_tokens(code: Code) -> Iterator[tuple[Evidence, float]]:
+    """The mean over all places of what is lost at the next token, of rows that are said to be padded."""
+    said = [*texts(code), *(key for c in code.calls for key in c.kwargs if key != "padding_value")]
+    filled = {written(c.kwargs["padding_value"]) for c in code.calls if "padding_value" in c.kwargs}
+    if masks(code) or any(LEFT_OUT.search(text) for text in said if text not in filled):
+        return
+    remark = next((comment for comment in code.comments if PADDED_ROWS.search(comment.lower())), None)
+    padder = next((c for c in code.calls if last_part(c.name) in PADDERS or is_padded(c)), None)
+    shown = remark or (call_text(padder) if padder is not None else None)
+    averaged = [f"{receiver(c)} {call_text(c)}" for c in code.calls if MEAN.search(c.name)]
+    for call in code.calls if shown is not None else ():
+        given = " ".join(written(value) for value in (*call.args, *call.kwargs.values()))
+        picks = PICKS.search(last_part(call.name)) is not None and any(
+            "log_softmax" in t for t in (*said, *_names(code))
+        )
+        if (
+            ONE_ON.search(given)
+            and _is_averaged(call, averaged, code)
+            and (picks or PER_TOKEN.search(last_part(call.name)))
+        ):
+            yield Evidence(text=f"{call_text(call)}, {shown}"[:160], source=call.source), 5.5
+            return
+
+
+def _is_averaged(call: Call, averaged: list[str], code: Code) -> bool:
+    """Whether a mean is taken of what a call gives, directly or under the name it got."""
+    kind = last_part(call.name)
+    names = [kind, *(a.target for a in code.assignments if kind in written(a.value) and a.target.isidentifier())]
+    return any(re.search(rf"(?<![\w.]){name}(?!\w)|\.{name}\(", text) for name in names for text in averaged)
+
+
+def is_padded(call: Call) -> bool:
+    """Whether a tokenizer is asked to pad."""
+    return written(call.kwargs.get("padding")) in ("max_length", "longest", "True")
+
+
+def _names(code: Code) -> list[str]:
+    return [call.name for call in code.calls]
 
 
 def _over_positions(call: Call, code: Code) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import takewhile
 
 from holter.checks.base import Check, Needs, case, clues, script
-from holter.checks.labels._counted_code import MASKING, copied, given, of_inputs, own_loss, tagged
+from holter.checks.labels._counted_code import MASKING, copied, given, of_inputs, of_next_tokens, own_loss, tagged
 from holter.checks.labels._counted_notes import noted_counts
 from holter.checks.look import call_text, comments, is_off, is_on, known, plain, written
 from holter.checks.symptoms import number
@@ -107,6 +107,11 @@ class PaddingInLabels(Check):
         ),
         case("told", files={"a.py": "labels = input_ids.clone()\n# padded to 2048\n"}),
         script(
+            "the mean of picked log-probabilities",
+            "def loss_fn(logits, ids):\n    lp = logits.log_softmax(-1)[:, :-1]\n"
+            "    return -lp.gather(2, ids[:, 1:, None]).mean()\n# ids are right-padded with tok.pad_token_id\n",
+        ),
+        script(
             "given to the model as labels",
             "x = tok(texts, padding=True)\nloss = model(x['input_ids'], labels=x['input_ids']).loss\n",
         ),
@@ -148,6 +153,16 @@ class PaddingInLabels(Check):
             "the usual index, where labels are made elsewhere",
             config={"pad_token_id": 0},
             files={"a.py": "loss_fct = CrossEntropyLoss(ignore_index=-100)\nloss = loss_fct(logits, lm_labels)\n"},
+        ),
+        script(
+            "picked log-probabilities of blocks without padding",
+            "lp = logits.log_softmax(-1)[:, :-1]\nloss = -lp.gather(2, ids[:, 1:, None]).mean()\n"
+            "# ids are packed blocks of 1024 tokens, no padding\n",
+        ),
+        script(
+            "picked log-probabilities, masked",
+            "lp = logits.log_softmax(-1)[:, :-1].gather(2, ids[:, 1:, None])\n"
+            "loss = -(lp * keep[:, 1:]).sum() / keep.sum()\n# ids are right-padded with tok.pad_token_id\n",
         ),
         script(
             "padded by hand, and ignored",
@@ -197,6 +212,7 @@ def _seen(run: Run) -> Iterator[tuple[Evidence, float]]:
         yield from given(code)
         yield from own_loss(code)
         yield from of_inputs(code)
+        yield from of_next_tokens(code)
         yield from tagged(code)
     yield from _other_index(run)
     for code, comment in comments(run):
