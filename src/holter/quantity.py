@@ -142,6 +142,8 @@ def is_result(name: str) -> bool:
 
 _ONE_WORD = regex(r"Q?LoRA|DoRA|PyTorch|DeepSpeed|[Xx]Formers|AdamW|GPUs|IDs|[mg]?IoU|mAP|(?:Ro|De)BERTa|ChrF")
 _HUMP = regex(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
+_NUMBERED = regex(r"(?<![a-z])(loss|nll|bce|ce|mse)(\d{1,2})(?![a-z\d])")
+"""``loss0``: the number says which of several."""
 _HELD_OUT = regex(r"held[ _-]out")
 
 
@@ -151,7 +153,7 @@ def parted(name: str) -> str:
 
 
 def _words(name: str) -> list[str]:
-    text = _HELD_OUT.sub("heldout", parted(name).lower())
+    text = _NUMBERED.sub(r"\1 \2", _HELD_OUT.sub("heldout", parted(name).lower()))
     return _TOKEN.findall(_AMONG.sub(lambda match: match[1] + match[2], text))
 
 
@@ -179,8 +181,8 @@ def _place(words: list[str]) -> tuple[float | None, tuple[str, ...]]:
         if match is not None and match[1] in _PLACES:
             return float(match[2]), (word,)
         if word in _PLACES:
-            number = words[at + 1] if at + 1 < len(words) else ""
-            if re.fullmatch(r"\d+(?:\.\d+)?", number):
-                return float(number), (word, number)
+            for number in (*words[at + 1 : at + 2], *words[max(at - 1, 0) : at]):
+                if (amount := re.fullmatch(r"(\d+(?:\.\d+)?)(k?)", number)) is not None:
+                    return float(amount[1]) * (1e3 if amount[2] else 1.0), (word, number)
             return None, (word,)
     return None, ()

@@ -5,6 +5,8 @@ from itertools import product
 import pytest
 
 from holter.checks.configuration.variants_separate import SettingSeparatesRuns
+from holter.checks.loss.nothing_learnt_told import NothingLearntInWords
+from holter.checks.loss.written_rise import WrittenLossesRise
 from holter.checks.loss.zero_advantage import RewardsEqualWithinGroups
 from holter.checks.loss.zero_without_gradient import NothingSupervised
 from holter.checks.numerics.non_finite_loss import NonFiniteLoss
@@ -14,6 +16,7 @@ from holter.testing import make_run
 LOSSES = """
 loss my_loss loss_seen trainLoss LOSS Train-loss ctc_loss loss_ctc dice_loss nll cost objective first_loss loss_first
 final_cost loss_next cost_within_first_epoch loss_at_step_100 loss_from_step_600 total_loss after_resume_loss
+loss0 split_train_loss1 nll2
 """.split()  # noqa: SIM905
 NOT_FINITE = (
     *("nan", "NaN", "-nan", "inf", "not a number", "becomes NaN", "turns to nan at once", "nan after step 3"),
@@ -195,3 +198,59 @@ def test_rewards_that_stay_the_same_teach_nothing(name, said, run):
 )
 def test_rewards_that_move_and_parts_of_them_do_not(name, said, run):
     assert not _of_rewards(name, said, run)
+
+
+FIRSTS = ("loss_start", "initial_loss", "loss_at_step_0", "first_loss")
+LOWS = ("loss_then", "loss_after_900_steps", "loss_step_900", "loss_at_epoch_2", "loss_later")
+LASTS = ("loss_after_38000_steps", "loss_end", "final_loss", "loss_after_38k_steps", "last_loss", "loss_eventually")
+UP_AGAIN = (("4", "1.5", "6"), ("4", "about 1.5", "about 6, very bad downstream"), ("9.5", "~2", "around 7.2"))
+DOWN = (("4", "1.5", "1.4"), ("4", "about 1.5", "about 1.7"), ("10.8", "~3", "4 to 5"), ("9", "2.5", "3, then 1.9"))
+
+
+def _course(names, values):
+    text = "".join(f"{name}: {value}\n" for name, value in zip(names, values, strict=True))
+    return list(WrittenLossesRise().detect(make_run(files={"observed.yaml": text})))
+
+
+@pytest.mark.parametrize(
+    ("names", "up", "down"), list(product(product(FIRSTS[:2], LOWS, LASTS), UP_AGAIN[1:2], DOWN[1:2]))
+)
+def test_three_moments_of_a_loss_are_a_course(names, up, down):
+    assert _course(names, up)
+    assert not _course(names, down)
+
+
+@pytest.mark.parametrize(("names", "up", "down"), list(product(product(FIRSTS, LOWS[:2], LASTS[:1]), UP_AGAIN, DOWN)))
+def test_a_course_is_read_in_numbers_and_in_words(names, up, down):
+    assert _course(names, up)
+    assert not _course(names, down)
+
+
+STUCK_AT = (
+    "about 11.4 for a long time",
+    "stays at 10.8",
+    "10.4 from the start on",
+    "roughly 11.9 throughout",
+    "11.2, never drops",
+)
+NOT_STUCK = (
+    *(
+        "about 11.4 at the start",
+        "11.4, then 3.2",
+        "10.8 for 50 steps of warmup",
+        "from 11.4 to 2.3",
+        "0.02 throughout",
+    ),
+    *("about 11.4", "2.1", "11.4 until step 100", "about 0.3 for a long time"),
+)
+
+
+@pytest.mark.parametrize(("name", "said"), list(product(MAIN_LOSSES, STUCK_AT)))
+def test_a_loss_that_stays_at_that_of_guessing_is_seen(name, said):
+    found = list(NothingLearntInWords().detect(make_run(files={"observed.yaml": f"{name}: {said!r}\n"})))
+    assert any(clue.cause == "lr-zero" and clue.bits > 3 for one in found for clue in one.clues)
+
+
+@pytest.mark.parametrize(("name", "said"), [*product(MAIN_LOSSES, NOT_STUCK), *product(PARTS, STUCK_AT)])
+def test_a_loss_at_its_start_or_at_its_end_is_not(name, said):
+    assert not list(NothingLearntInWords().detect(make_run(files={"observed.yaml": f"{name}: {said!r}\n"})))

@@ -49,7 +49,7 @@ TOLD_NAN = regex(
 PRINTED_TRUE = regex(r"^[->=\s]*(?:tensor\()?true\)?(?:, device=.*)?$")
 ASKS_FOR_NAN = frozenset({"isnan", "isinf", "is_nan"})
 """Functions whose answer yes means the same."""
-PART_OF_LOSS = regex(r"(?:^|[_/.])(?:loss|kld?|elbo|nll)(?:$|[_/.])")
+PART_OF_LOSS = regex(r"(?:^|[_/.])(?:loss|kld?|elbo|nll)\d{0,2}(?:$|[_/.])")
 
 
 def number(value: Any) -> float | None:

@@ -79,10 +79,10 @@ def tells_bad(text: str, *, of_score: bool = False) -> bool:
 _STAYS = (
     r"always|all|constant(?:ly)?|flat|stuck|stay(?:s|ed|ing)?|remain(?:s|ed|ing)?|kept|keeps|permanently|invariably"
 )
-_HEDGES = r"about|around|approx\w*|roughly|nearly|almost|near|close|circa|~|≈"
+_HEDGES = r"about|around|approx\w*|roughly|nearly|almost|near|close|circa"
 _KEPT = regex(
-    rf"^\W{{0,2}}(?P<lead>(?:(?:it|loss|reward|score|is|are|was|exactly|just|only|still|at|to|of|a|the|equal|{_STAYS}"
-    rf"|{_HEDGES})(?![a-z\d])\W{{0,2}})*)(?P<number>-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|zero)(?![\w%]|[.-]\d)(?P<rest>.*)$",
+    rf"^[^\w~≈-]{{0,2}}(?P<lead>(?:(?:it|loss|reward|score|is|are|was|exactly|just|only|still|at|to|of|a|the|equal|{_STAYS}"
+    rf"|{_HEDGES})(?![a-z\d])[^\w~≈-]{{0,2}}|[~≈]\s?)*)(?P<number>-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|zero)(?![\w%]|[.-]\d)(?P<rest>.*)$",
     re.S,
 )
 _STAYING = regex(rf"\b(?:{_STAYS})\b")
@@ -104,6 +104,14 @@ _MOVES = regex(
 _STANDS = regex(
     r"(?:does not|doesn't|never|not) (?:change|move|budge|fall|drop|decrease)\w*|\bbut (?=stay|constant|never)"
 )
+
+
+def told_at(value: Any) -> float | None:
+    """The one number that words tell: 6.0 for ``about 6, very bad``; None for a course, a span, or a per cent."""
+    match = _KEPT.match(value[:SAID].lower().strip()) if isinstance(value, str) else None
+    if match is None or _MOVES.search(match["rest"]) or any(map(str.isdigit, match["rest"])):
+        return None
+    return 0.0 if match["number"] == "zero" else float(match["number"])
 
 
 def kept_at(value: Any) -> float | None:

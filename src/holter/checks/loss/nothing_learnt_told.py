@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.context import has_plain_loss, task_words
 from holter.checks.look import is_off, known, written
+from holter.checks.loss.zero_without_gradient import MAIN
 from holter.checks.noted import Noted, noted
 from holter.checks.shape import tabled
 from holter.checks.symptoms import broken, number
+from holter.checks.verdicts import kept_at
 from holter.finding import Clue, Evidence, Finding, Severity
 from holter.patterns import regex
 from holter.quantity import AFTER, BEFORE, ERROR, EVAL, FIRST, LOSS, SCORE, Quantity, is_result, quantity
@@ -51,6 +53,9 @@ SMALL = 0.5
 """A level told beside a flat loss below which it has learnt all there is."""
 
 LEVEL = regex(r"(?<![\w.])(\d+(?:\.\d+)?)(?![\w.]*[a-z%])")
+UNIFORM = (10.2, 12.5)
+"""Nats of a uniform guess among 27,000 tokens, up to those of 260,000: the vocabularies of language models."""
+
 ZEROS = 2
 """Evaluations of a score that are exactly zero; one may be the first of a run."""
 
@@ -110,6 +115,7 @@ class NothingLearntInWords(Check):
         ),
         case("both worse", facts={"loss": "increasing", "accuracy": "high at first, decreasing afterwards"}),
         case("turned", facts={"loss": "falls until epoch 2, then rises"}),
+        case("of all tokens", facts={"lm_loss": "about 11.4 for a long time"}),
         case("no change", facts={"loss": "9.2, no change for three epochs"}),
     )
     good = (
@@ -119,6 +125,7 @@ class NothingLearntInWords(Check):
         case("slowly", facts={"loss": "does not fall much, slowly"}),
         case("behind a warmup", facts={"loss": "flat for 50 steps of warmup, then falls from 10.4 to 6.2"}),
         case("learnt before", facts={"loss": "flat after epoch 8", "val_accuracy": 0.93}),
+        case("at first", facts={"lm_loss": "about 11.4 at the start"}),
         case("held-out", facts={"eval_loss": "flat"}),
         case("falling", facts={"loss": "constantly falling", "wer": "falls"}),
         case(
@@ -159,6 +166,8 @@ def _what(fact: Noted) -> Quantity | None:
 
 def _loss_bad(fact: Noted) -> bool:
     """A loss of training, or an error rate, that is stuck or huge."""
+    if _stays(fact) >= SMALL:
+        return True
     what = _what(fact)
     if what is None or what.kind not in (LOSS, ERROR) or (what.kind == LOSS and what.split == EVAL):
         return False
@@ -168,6 +177,14 @@ def _loss_bad(fact: Noted) -> bool:
         return True
     level = LEVEL.search(text)
     return STUCK.search(text) is not None and (level is None or float(level[1]) >= SMALL)
+
+
+def _stays(fact: Noted) -> float:
+    """The level at which the training loss is said to stay; 0.0 where nobody says so."""
+    what = quantity(fact.name)
+    if what is None or what.kind != LOSS or what.split == EVAL or not MAIN.issuperset(what.rest):
+        return 0.0
+    return 0.0 if what.moment in OF_A_STEP else kept_at(fact.value) or 0.0
 
 
 EARLY = regex(r"\b(?:epoch|step|iteration|round) [01]\b|\bfirst\b|\bstart\b|\buntrained\b|\bbefore\b|\binitial")
@@ -237,6 +254,9 @@ def _clues(run: Run, lost: bool) -> Iterator[Clue]:
         why = "a loss that is told to be stuck or huge is that of a rate too high, more often than of anything else"
         yield from clues(why, lr_too_high=3.5, warmup_missing=2.0, scheduler_step_mismatch=1.0, lr_zero=0.5)
         yield from clues(why, no_trainable_params=0.5, grad_clip_disabled=0.5, ctc_target_too_long=0.3)
+        if any(UNIFORM[0] <= _stays(fact) <= UNIFORM[1] for fact in noted(run)):
+            why = "it stays at the loss of guessing among all tokens: no step moves anything"
+            yield from clues(why, lr_zero=4.0, no_trainable_params=2.0, loss_scale_exhausted=1.0, lr_too_high=-1.0)
     else:
         why = "a score of nothing at every evaluation"
         yield from clues(why, lr_too_high=3.0, metric_decoding=2.0, warmup_missing=1.5, seed_instability=1.0)

@@ -16,14 +16,18 @@ from holter.checks.noted import approximate
 from holter.checks.reported import results, scale_of
 from holter.checks.shape import point
 from holter.checks.symptoms import number
+from holter.checks.verdicts import told_at
 from holter.finding import Clue, Evidence, Finding, Severity
 from holter.patterns import regex
-from holter.quantity import ERROR, FIRST, GRADIENT, LAST, LOSS, SCORE, is_result, quantity
+from holter.quantity import ERROR, FIRST, GRADIENT, LAST, LOSS, SCORE, Quantity, is_result, quantity
 from holter.run import Run, Value
 from holter.stages import Stage
 
 RATIO = 1.5
 """Last over first. Batches of one data set differ by less."""
+
+AGAIN = 3.0
+"""Last over lowest of a loss that began above both: as `RATIO`, and beyond what evaluations scatter."""
 
 NATS = 0.5
 """And last minus first."""
@@ -79,6 +83,9 @@ class WrittenLossesRise(Check):
             "with words",
             variants=[{"step": 0, "loss": 5}, {"step": 900, "loss": "4, up"}, {"step": 4000, "loss": 7}],
         ),
+        case(
+            "down and up", facts={"loss_start": 4, "loss_then": "about 1.5", "loss_after_38000_steps": "about 6, bad"}
+        ),
         case("rows by step", variants=[{"step": 0, "loss": 0.6}, {"step": 50, "loss": 9.0}]),
         case("rows by epoch", variants=[{"epoch": 3, "valid_loss": 1.6}, {"epoch": 4, "valid_loss": 8.8}]),
         case("a score", variants=[{"epoch": n, "eval_accuracy": v} for n, v in enumerate([0.47, 0.43, 0.41])]),
@@ -95,6 +102,7 @@ class WrittenLossesRise(Check):
     good = (
         case("a gradient norm twice as high", variants=[{"step": 1, "grad_norm": 51}, {"step": 300, "grad_norm": 99}]),
         case("by name, falling", facts={"loss_step_400": 3.9, "loss_final": 2.2}),
+        case("down for good", facts={"loss_start": 4, "loss_then": "about 1.5", "loss_after_9k_steps": "about 1.6"}),
         case("falling", files={"observed.yaml": "loss: [2.2, 1.1]\n"}),
         case("noise", files={"observed.yaml": "loss: [1.9, 2.1]\n"}),
         case("a step of a run", series={"loss": [1.2, 9.8]}, steps=[10, 20]),
@@ -150,15 +158,34 @@ def _courses(run: Run) -> Iterator[Course]:
 def _named(run: Run) -> Iterator[Course]:
     """Losses of one split whose names tell the order: ``loss_step_600``, ``loss_final``."""
     found: dict[str, list[tuple[float, Evidence]]] = {}
-    for result in results(run):
-        what = result.what
+    for what, shown in _told(run):
         place = what.place if what.place is not None else {FIRST: -1.0, LAST: math.inf}.get(what.moment)
-        if what.kind == LOSS and place is not None and not what.rest:
-            found.setdefault(f"{what.split} {what.base}", []).append((place, result.evidence))
+        told = found.setdefault(f"{what.split} {what.base}", [])
+        if place is None and told and what.rest and NEXT.issuperset(what.rest):
+            place = math.nextafter(told[-1][0], math.inf)
+        if place is not None and NEXT.issuperset(what.rest):
+            told.append((place, shown))
     for points in found.values():
         places = [place for place, _ in points]
         if 1 < len(set(places)) == len(places):
             yield Course(kind=LOSS, points=tuple(shown for _, shown in sorted(points, key=lambda pair: pair[0])))
+
+
+NEXT = frozenset({"then", "later", "next", "afterwards", "eventually", "soon"})
+"""Words for the moment after the one that was told before."""
+
+
+def _told(run: Run) -> Iterator[tuple[Quantity, Evidence]]:
+    """Losses as they are written one after the other, in numbers or in words: ``loss_then: about 1.5``."""
+    known = {result.name: result for result in results(run) if result.what.kind == LOSS}
+    yield from ((result.what, result.evidence) for name, result in known.items() if name not in run.facts)
+    for name, values in run.facts.items():
+        what, amount = quantity(name), told_at(values[0].value)
+        if name in known:
+            yield known[name].what, known[name].evidence
+        elif what is not None and what.kind == LOSS and amount is not None:
+            text = f"{name} is {written(values[0].value)}"
+            yield what, Evidence(text=text, source=values[0].source, value=amount)
 
 
 EVENTS = frozenset({"event", "when", "at", "what", "stage", "phase", "quarter", "half", "part"})
@@ -200,7 +227,9 @@ def _rises(course: Course) -> bool:
         return last >= GRADIENT_RISE * low and last >= max(values)
     if course.kind == ERROR:
         return last - low >= ERROR_SHARE * scale_of(*values)
-    return last >= RATIO * low and last - low >= NATS and last >= max(values)
+    if last < max(values):  # it came down before
+        return course.kind == LOSS and last >= AGAIN * low and last - low >= 1.0 and values[0] > low
+    return last >= RATIO * low and last - low >= NATS
 
 
 def _gradient_clues(course: Course) -> Iterator[Clue]:

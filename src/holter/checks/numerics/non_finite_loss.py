@@ -94,6 +94,7 @@ class NonFiniteLoss(Check):
         case("at a moment", facts={"loss_before_step_600": 3.1, "loss_from_step_600": math.nan}),
         case("written down", facts={"loss": math.nan}),
         case("under a name of its own", facts={"cost_within_first_epoch": math.nan}),
+        case("one of several", facts={"split_train_loss0": math.nan}),
         case("the next one", facts={"loss_before": "about 5", "loss_next": "nan"}),
         case("in words", facts={"my_objective": "goes to NaN after 40 steps"}),
         case("the summary only", series={"train_loss": [math.nan]}),
