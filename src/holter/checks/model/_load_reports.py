@@ -23,6 +23,14 @@ TELLS = (
     "unmatched",
     "not matched",
     "not in the checkpoint",
+    "uninitiali",
+    "not in the pretrained",
+    "no param",
+    "skip loading",
+    "skipped loading",
+    "skipping param",
+    "drop parameter",
+    "not loading",
     "missing key",
     "unexpected key",
     "load report",
@@ -35,10 +43,35 @@ BODY = regex(
 """Parts of a model's body. Heads, poolers and buffers are left out on purpose: new ones are normal."""
 
 ADAPTER = regex(
-    r"num_batches_tracked|lora_|adapter|\.rotary_emb|inv_freq|masked_bias|attn\.bias|position_ids|relative_attention_bias"
+    r"num_batches_tracked|relative_position_index|relative_coords_table|attn_mask|lora_|adapter|\.rotary_emb|inv_freq|masked_bias|attn\.bias|position_ids|relative_attention_bias"
     r"|cross_?attention|crossattn|encoder_attn|encdecattention|prefix_encoder|vision_|image_"
 )
 """Parts that are new where a checkpoint gets an adapter, or an encoder becomes a decoder that looks at another."""
+STEM = regex(
+    r"^(?:module\.|model\.|net\.|network\.)*(?:"
+    r"(?:backbone|encoder|trunk|stem|base|unet|resnet|dla|feature_extractor|embeddings|patch_embed)\."
+    r"|(?:conv|bn|norm)1\.(?:weight|bias|running_mean|running_var)$)"
+)
+OUTER = regex(
+    r"fpn|lateral|top_block|neck|(?:^|[._])(?:heads?|fc|classifier|score|logits|projector|proj_head|pooler|output|cls|decoder)(?:$|[._\d])"
+    r"|(?:^|\.)(?:lpips|ema|teacher|loss\w*|vgg|discriminator)\."
+)
+"""Weights that every pre-trained backbone holds, by where their names begin; and what is put on top of one."""
+
+LACKS = regex(
+    r"missing[-_ ]keys?|not (?:found )?in (?:the )?(?:checkpoint|pretrained|state_?dict|loaded)|no param\b"
+    r"|skipp?\w* (?:loading )?param|skip\w* loading|drop\w* param|uninitiali[sz]ed|not loading|size mismatch ignored"
+)
+LEFT_OVER = regex(r"unexpected|not used|\bunused\b")
+"""What the model has and the file lacks, or has in another size; and the other way round."""
+
+WRAPPED = regex(
+    r"unexpected[-_ ]keys?[^:=;]{0,30}[:=]\W{0,4}(?:[a-z_]+\W{1,4}){0,6}?(?:\w*state_?dict|model|net|optimizer)\b(?!\.)"
+)
+"""The outer names of a checkpoint, of which one holds the weights, given as the weights."""
+
+NAME_ALONE = regex(r"(?:\x1b\[\d*m)?[-* ]*[a-z_0-9]+(?:\.[a-z_0-9]+)*\.(?:[a-z_0-9]+|\{[^}]*\})(?:\x1b\[\d*m)?")
+NAMES = regex(r"[a-z_0-9]+(?:[./](?:[a-z_0-9\-]|\{[^}]*\})+)+")
 MISSING = regex(r"missing[-_ ]?(?:keys?)?\W{1,3}(?P<n>\d{1,6})\b|(?P<m>\b\d{1,6}) missing\b")
 UNEXPECTED = regex(r"unexpected[-_ ]?(?:keys?)?\W{1,3}(?P<n>\d{1,6})\b|(?P<m>\b\d{1,6}) unexpected\b")
 NEW_HEAD = regex(
@@ -62,6 +95,24 @@ def reports(run: Run) -> Iterator[Statement]:
     for statement in statements(run):
         if any(word in statement.folded for word in TELLS):
             yield statement
+
+
+def lacking(said: Iterable[Statement]) -> dict[str, Statement]:
+    """Weights of a backbone that the file lacks: in one line, a line each, or in the lines below a heading."""
+    found: dict[str, Statement] = {}
+    below = False
+    for statement in said:
+        alone = NAME_ALONE.fullmatch(statement.folded) is not None
+        tells = LACKS.search(statement.folded)
+        below = (below and alone) or (tells is not None and statement.folded.endswith(":"))
+        if (tells is None and not (below and alone)) or LEFT_OVER.search(statement.folded):
+            continue
+        names = (name.replace("/", ".") for name in NAMES.findall(statement.folded.replace("...", "-")))
+        kept = (
+            n for n in names if (STEM.search(n) or BODY.search(n)) and not OUTER.search(n) and not ADAPTER.search(n)
+        )
+        found.update((name, statement) for name in kept if not name.endswith((".py", ".pth", ".pt")))
+    return found
 
 
 def body(statement: Statement) -> list[str]:

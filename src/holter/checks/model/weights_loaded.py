@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.look import known
-from holter.checks.messages import ERRORS, Statement, find, phrase, quote, said, statements
-from holter.checks.model._load_reports import body, counted, new_head_scored, renamed, reports
+from holter.checks.messages import ERRORS, Statement, find, holds, phrase, quote, said, statements
+from holter.checks.model._load_reports import WRAPPED, body, counted, lacking, new_head_scored, renamed, reports
 from holter.checks.model._table_lengths import EMPTY_SAVED, EMPTY_SET, of_a_table
 from holter.checks.symptoms import number
 from holter.finding import Evidence, Finding, Fix, Severity
@@ -117,6 +117,28 @@ class WeightsLeftBehind(Check):
                 "are newly initialized: ['classifier.bias', 'classifier.weight']\n{'eval_accuracy': 0.31}\n"
             },
         ),
+        case(
+            "a stem and a body of its own names",
+            files={
+                "log.txt": "WARNING:root:Missing keys: ['encoder.conv1.weight_u', 'encoder.bn1.bias', "
+                "'encoder.layer1.0.conv1.weight_u', ...]\n"
+            },
+        ),
+        case(
+            "below a heading",
+            files={
+                "log.txt": "Some model parameters or buffers are not found in the checkpoint:\n"
+                "backbone.stem.conv1.weight\n"
+                "backbone.stem.conv1.norm.{bias, weight}\nbackbone.res2.0.conv1.weight\n"
+            },
+        ),
+        case(
+            "the wrapping of a checkpoint",
+            files={
+                "log.txt": "unexpected key in source state_dict: state_dict, epoch, optimizer\n\n"
+                "missing keys in source state_dict: conv1.weight, fc.weight\n"
+            },
+        ),
         case("counted", events=[said("missing keys: 148, unexpected keys: 148", "message")]),
         case(
             "a prefix",
@@ -151,6 +173,14 @@ class WeightsLeftBehind(Check):
                     "message",
                 )
             ],
+        ),
+        case(
+            "what is put on a backbone",
+            files={
+                "log.txt": "Some model parameters or buffers are not found in the checkpoint:\n"
+                "roi_heads.box_predictor.cls_score.{bias, weight}\nbackbone.fpn_lateral2.{bias, weight}\n"
+                "backbone.fpn_output2.{bias, weight}\nbackbone.fpn_lateral3.{bias, weight}\n"
+            },
         ),
         case("new head", events=[said("newly initialized: ['classifier.weight', 'classifier.bias']", EVENT_LOAD)]),
         case(
@@ -220,6 +250,9 @@ class WeightsLeftBehind(Check):
         names = {name for s in left for name in body(s)}
         if len(names) >= MANY or any("{" in name for name in names):
             yield self._found("weights of the model's body were not taken from the checkpoint", left[:3], 6.0)
+        elif len(backbone := lacking(statements(run))) >= MANY:
+            quoted = list(dict.fromkeys(backbone.values()))[:3]
+            yield self._found(f"{len(backbone)} weights of the backbone are not in the checkpoint", quoted, 6.0)
 
     def _noted(self, run: Run) -> Iterator[Finding]:
         """Numbers that somebody, or a script, wrote down of a loading."""
@@ -246,6 +279,9 @@ class WeightsLeftBehind(Check):
         none = [s for s in statements(run) if NONE_OF_MANY.search(s.folded) and OF_WEIGHTS.search(s.folded)]
         if none:
             yield self._found("nothing was taken from the checkpoint", none[:1], 6.0)
+        wrapped = [s for s in statements(run) if WRAPPED.search(s.folded)] if holds(run, "missing") else []
+        if wrapped:
+            yield self._found("a whole checkpoint was given as the weights that lie inside it", wrapped[:1], 6.0)
         many = counted(statements(run))
         if many:
             yield self._found("many weights are missing after loading, and as many are left over", many[:2], 6.0)
