@@ -12,7 +12,7 @@ from holter.checks.shape import point
 from holter.checks.symptoms import number
 from holter.finding import Evidence
 from holter.patterns import regex
-from holter.run import EVENT_ERROR, EVENT_OVERFLOW, EVENT_WARNING, Event, Run
+from holter.run import EVENT_ERROR, EVENT_MESSAGE, EVENT_OVERFLOW, EVENT_WARNING, Event, Run
 
 AT_MINIMUM = regex(
     r"already at minimum|minimum loss scale|loss scale (?:is )?(?:too low|below)|"
@@ -40,7 +40,10 @@ its level at 1/8; icefall warns below 1/100 and stops below 1e-5."""
 
 FIRST_SCALE = regex(r"\bloss scale\b.*\b(?:start|first|begin\w*)\b|\b(?:first|starting) loss scale\b")
 LAST_SCALE = regex(r"\bloss scale\b.*\b(?:end|final|last|now|finally)\b|\b(?:final|last|ending) loss scale\b")
-SCALE_OF = regex(r"\b(?:loss|grad|gradient|amp) scale\b|\bscaler get scale\b|\bget scale\b|^scaler scale$")
+SCALE_OF = regex(
+    r"^(?:(?:dynamic|current|final|last|amp|fp16|apex|scaler|grad scaler) )*"
+    r"(?:(?:loss|grad|gradient|amp) scaler?|get scale)$"
+)
 """Names of the scale at the start, at the end, and at all."""
 
 ROUNDED = 0.03
@@ -87,9 +90,10 @@ def _noted(run: Run, when: re.Pattern[str]) -> Iterator[ScaleStep]:
 
 def says_minimum(run: Run) -> Evidence | None:
     """A line that says the scale is at its floor, or None."""
-    wanted: Iterable[Event] = run.events_of(EVENT_ERROR, EVENT_WARNING, EVENT_OVERFLOW)
+    wanted: Iterable[Event] = run.events_of(EVENT_ERROR, EVENT_WARNING, EVENT_OVERFLOW, EVENT_MESSAGE)
     for event in wanted:
-        if AT_MINIMUM.search(event.text) or named_tiny(event):
+        told = event.kind != EVENT_MESSAGE
+        if (told and AT_MINIMUM.search(event.text)) or named_tiny(event):
             return Evidence(text=event.text[-160:], source=event.source, step=event.step)
     for row in run.variants:
         for name, cell in row.items():
@@ -103,7 +107,8 @@ def named_tiny(event: Event) -> bool:
     for text in () if event.kind == EVENT_OVERFLOW else (event.text, *event.data.get("others", ())):
         found = NAMES_SCALE.search(text)
         scale = number(found["scale"].rstrip(".")) if found is not None else None
-        if found is not None and scale is not None and (0.0 < scale < TINY or found["too"] is not None):
+        told = event.kind in (EVENT_ERROR, EVENT_WARNING)
+        if found is not None and scale is not None and ((told and 0.0 < scale < TINY) or found["too"] is not None):
             return True
     return False
 

@@ -126,6 +126,7 @@ class LossScaleAtFloor(Check):
         case("noted at the end, high", events=_falls(65536.0, 2), facts={"loss_scale_at_end": 4096}),
         case("one overflow", events=[_overflow(65536.0, 32768.0)]),
         case("no scaler", series={"loss_scale": [1.0] * 8}),
+        case("the weight of a part", facts={"kl_loss_scale": 1e-6}),
         case("a factor of one's own", series={"loss_scale": [1e-4] * 8}),
         case("a warning at a level that works", files={"log.txt": "WARNING Grad scale is small: 0.00390625\n"}),
         case("skipped at first", series={"skipped_steps": [3.0] * 8}, steps=[*range(4, 12)]),
