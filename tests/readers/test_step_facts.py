@@ -105,6 +105,11 @@ def test_the_header_of_a_loop_is_kept(tmp_path):
     [
         ("calls_per_step: [zero_grad, forward, backward, step, clip_grad_norm_]", "clip_before_step", False),
         ("calls_per_step: [zero_grad, forward, backward, clip_grad_norm_, step]", "clip_before_step", True),
+        (
+            "calls: x = f(b); loss.backward(); opt.step(); clip_grad_norm_(m.parameters(), 1.0)",
+            "clip_before_step",
+            False,
+        ),
         ("order: clip_grad_norm_ -> loss.backward -> optimizer.step", "clip_before_backward", True),
         ("call_order: scaler.scale(loss).backward, clip_grad_norm_, scaler.step", "unscale_before_clip", False),
         ("calls_in_step: [loss.backward, optimizer.zero_grad, optimizer.step]", "zero_grad_before_step", True),

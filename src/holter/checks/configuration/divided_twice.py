@@ -236,7 +236,9 @@ def _sums(code: Code) -> Iterator[tuple[Assignment | Call, str, str]]:
         name = rf"(?<![\w.]){re.escape(total.target)}(?:\.item\(\))?"
         summed = re.fullmatch(rf"{re.escape(total.target)} \+ \({ITEM}{ROWS}\)", written(total.value))
         if summed is not None:
-            yield total, summed[1], rf"{name} / \(?(?:{COUNT})\)?(?! ?[/*])(?!\w)"
+            turns = [found[1] for loop in total.loops[-1:] if (found := re.match(r"for \(?(\w+), ", loop)) is not None]
+            count = "|".join([COUNT, *(rf"{turn} \+ 1" for turn in turns)])
+            yield total, summed[1], rf"{name} / \(?(?:{count})\)?(?! ?[/*])(?!\w)"
     for call in code.named("append"):
         name, kept = re.escape(receiver(call)), re.fullmatch(ITEM, written(call.args[0]) if call.args else "")
         if kept is not None:

@@ -44,6 +44,7 @@ OTHER_USE = regex(
     r"\b(?:not|missing|unexpected|eval\w*|infer\w*|predict\w*|test\w*|serv\w*|fine ?tun\w*|pretrain\w*|from)\b"
 )
 WEIGHTS = regex(r"model|weights?|\bnet\w*|state_?dict|param|generator", re.I)
+TENSOR = regex(r"\.(?:weight|bias|\d+\.)|_proj\b|\.running_")
 PARTS = (("the optimizer", OPTIMIZER), ("the schedule", SCHEDULER))
 SAVED_PARTS = ["step", "model", "optimizer", "scheduler"]
 """Names of lists of what was restored and of what was saved, and words in such lists."""
@@ -123,6 +124,7 @@ class ResumeLoadsLess(Check):
     good = (
         case("all that was saved", facts={"checkpoint_keys": [*SAVED_PARTS, "best"], "restored": SAVED_PARTS}),
         case("one list alone", facts={"checkpoint_keys": SAVED_PARTS}),
+        case("names of tensors", facts={"saved": SAVED_PARTS, "loaded_keys": ["model.embed.weight"]}),
         case("for an evaluation", facts={"checkpoint_keys": SAVED_PARTS, "loaded_for_eval": ["model"]}),
         script(
             "all",
@@ -196,7 +198,12 @@ def _listed(run: Run) -> Iterator[tuple[str, list[Evidence]]]:
             shown = Evidence(text=f"{name} is {', '.join(map(str.strip, items))}"[:160], source=values[0].source)
             lists.append((words_of(name), [item.strip() for item in items], shown))
     for words, restored, evidence in lists:
-        if not TAKEN.search(words) or OTHER_USE.search(words) or not any(map(WEIGHTS.search, restored)):
+        if (
+            not TAKEN.search(words)
+            or OTHER_USE.search(words)
+            or not any(map(WEIGHTS.search, restored))
+            or any(map(TENSOR.search, restored))
+        ):
             continue
         for other, saved, beside in lists:
             held = HELD.search(other) is not None and not TAKEN.search(other)

@@ -44,7 +44,7 @@ def add_listed_calls(run: Run) -> None:
 
 
 def _add(run: Run, name: str, value: Value) -> None:
-    items = APART.split(value.value) if isinstance(value.value, str) else value.value
+    items = APART.split(_bare(value.value)) if isinstance(value.value, str) else value.value
     if not isinstance(items, list) or len(items) < FEWEST or not all(isinstance(item, str) for item in items):
         return
     names = [
@@ -70,6 +70,10 @@ def _add(run: Run, name: str, value: Value) -> None:
 
 def _call(item: str, *, engine: bool) -> str:
     """The name of a listed call, as code would write it."""
-    text = GIVEN.sub("()", GIVEN.sub("()", item.strip().strip("`'\"")))
-    text = text.removesuffix("()")
+    text = _bare(item).strip().strip("`'\"").rpartition("= ")[2]
     return BARE.get(text, text).replace("optimizer.", "engine.") if engine else BARE.get(text, text)
+
+
+def _bare(text: str) -> str:
+    """A text without arguments, also those with calls among them."""
+    return GIVEN.sub("", GIVEN.sub("", text))
