@@ -152,7 +152,10 @@ def _without_sampler(run: Run) -> Iterator[Found]:
 
 
 def _of_other_libraries(run: Run) -> Call | None:
-    """DeepSpeed without the data, or Horovod."""
+    """DeepSpeed without the data, Horovod, or gradients that the script itself averages over processes."""
+    for call in calls(run, "all_reduce", "all_reduce_coalesced"):
+        if "group" not in call.kwargs and any(".grad" in written(value) for value in call.args):
+            return call
     for call in calls(run, "initialize", "DistributedOptimizer"):
         if call.name == "deepspeed.initialize" and "training_data" not in call.kwargs:
             return call

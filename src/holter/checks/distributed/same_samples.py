@@ -135,6 +135,13 @@ class SameSamplesOnRanks(Check):
                 said("UserWarning: no distributed sampler, all ranks will iterate over the same data", EVENT_WARNING)
             ],
         ),
+        case(
+            "averaged by hand",
+            files={
+                "a.py": "loader = DataLoader(ds, shuffle=True)\nfor b in loader:\n    net(b).backward()\n"
+                "    for p in net.parameters():\n        dist.all_reduce(p.grad.data)\n    opt.step()\n"
+            },
+        ),
         case("measured", facts={"sample_ids_rank0": [1, 2], "sample_ids_rank1": [1, 2]}),
         case("all four", facts={"note": "I printed the first row on every rank and all four print the same text"}),
         case("noted", facts={"audit": "both ranks draw identical index sequences"}),
@@ -170,6 +177,14 @@ class SameSamplesOnRanks(Check):
         case("apart", events=[said("rank 0 ids [4, 9]", "message"), said("rank 1 ids [5, 8]", "message")]),
         case("told", facts={"samples": "every sample is seen once"}),
         case("sizes", facts={"setup": "the same batch size on every gpu, the same model on every rank"}),
+        case(
+            "averaged by hand, rows divided",
+            files={
+                "a.py": "rows = Parts(ds).use(dist.get_rank())\nloader = DataLoader(rows, shuffle=True)\n"
+                "for b in loader:\n    net(b).backward()\n    for p in net.parameters():\n"
+                "        dist.all_reduce(p.grad.data)\n    opt.step()\n"
+            },
+        ),
         case("denied", facts={"samples": "no two workers read the same sample"}),
         case(
             "an epoch of the set",
