@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.context import is_reinforcement, task_words
 from holter.checks.look import known, written
+from holter.checks.messages import quote, statements
 from holter.checks.noted import noted
 from holter.checks.shape import Shape, point, shape, updates_before
 from holter.checks.symptoms import always_zero, number, numbers
@@ -60,6 +61,17 @@ OF_ALL = regex(
 
 EARLY = regex(r"(?:global |training |train )?(?:steps?|iterations?|updates?)$")
 
+SPREAD_OF = regex(r"rewards?(?:_\w+)?(?:$|[_/ ])(?:.*[_/ ])?std$", re.I)
+MEAN_OF = regex(r"rewards?(?:_\w+)?(?:$|[_/ ])(?:.*[_/ ])?mean$", re.I)
+IN_A_LINE = regex(r"(?P<name>[a-z_][\w/]*(?: [a-z_][\w/]*){0,3}?)\s*[ =:]\s*(?P<value>-?\d[\d.]*(?:e[+-]?\d+)?)\b")
+"""Names of the spread and of the mean of each reward, in series, and in lines that were not read as such."""
+
+NEXT_TO_NOTHING = 0.01
+"""Of a reward between 0 and 1: one answer in a hundred, where no other reward has any spread either."""
+
+PARTS = 2
+"""Numbers of rewards, a spread among them: of the whole and of one part, or at two points."""
+
 LARGEST = regex(r"((?:advantages?|rewards?|scores?)[/_])max$", re.I)
 """The largest advantage or reward of a batch; the name of the smallest differs in its ending."""
 
@@ -101,6 +113,8 @@ class RewardsEqualWithinGroups(Check):
             ("reward_std",),
             ("frac_reward_zero_std",),
             ("reward",),
+            ("kl",),
+            ("eval_kl",),
             ("loss",),
             ("grad_norm",),
             ("facts",),
@@ -169,6 +183,25 @@ class RewardsEqualWithinGroups(Check):
             "without spread for long, and a penalty that moves",
             series={"reward_std": [0.0] * 6, "grad_norm": [0.02, 0.03, 0.02, 0.04, 0.02, 0.03]},
         ),
+        case(
+            "no part, and the whole hardly",
+            series={
+                "eval_total_rewards_mean": [0.003],
+                "eval_total_rewards_std": [0.007],
+                "eval_kl": [0.0],
+                "eval_accuracy_reward_func_std": [0.0],
+            },
+            config={"task": "grpo"},
+        ),
+        case(
+            "each part",
+            series={
+                "loss": [0.0],
+                "rewards/accuracy_reward/std": [0.0],
+                "rewards/format_reward/std": [0.0],
+                "kl": [0.0],
+            },
+        ),
         case("the share says so", series={"frac_reward_zero_std": [1.0, 1.0, 1.0]}),
     ]
     good = [
@@ -179,6 +212,15 @@ class RewardsEqualWithinGroups(Check):
         case("its form", facts={"format_reward": "1.0 from step 60 on"}, config={"algorithm": "grpo"}),
         case("of a classifier", facts={"score": "always 0.0"}),
         case("several answers", facts={"unique_completions_per_group": 6}),
+        case(
+            "low, and varied",
+            series={
+                "kl": [0.0, 0.0],
+                "total_rewards_mean": [0.003, 0.02],
+                "total_rewards_std": [0.03, 0.09],
+                "accuracy_reward_func_std": [0.0, 0.0],
+            },
+        ),
         case("half of all groups", facts={"fraction_of_groups_equal": 0.5}),
         case("no reward yet", series={"loss": [0.0, 0.0], "reward": [0.0, 0.0]}),
         case("half of the groups", series={"frac_reward_zero_std": [0.5, 0.4], "reward_std": [0.2, 0.3]}),
@@ -222,7 +264,7 @@ def _without_spread(run: Run) -> list[Evidence]:
         if SHARE.search(name) and amount is not None and amount >= MOST_WRITTEN:
             found.append(Evidence(text=f"{name} is {amount:g}", source=values[0].source, value=amount))
     if not found and spread is None and share is None:
-        found += _always_nothing(run) or _told_alike(run)
+        found += _always_nothing(run) or _no_part_differs(run) or _told_alike(run)
     return found
 
 
@@ -256,6 +298,22 @@ def _always_nothing(run: Run) -> list[Evidence]:
         return []
     later = (reward.step(len(reward) - 1) or 0) >= FEW_STEPS
     return [point(reward, len(reward) - 1), point(loss, 0)] if later or len(reward) >= FEW_LINES else []
+
+
+def _no_part_differs(run: Run) -> list[Evidence]:
+    """Several rewards, of which none has a spread: exactly none, or next to none about means of next to nothing."""
+    seen = [(n, v, point(s, i)) for n, s in run.series.items() if "reward" in n.lower() for i, v in enumerate(s)]
+    for said in statements(run):
+        if "reward" in said.folded and "std" in said.folded and said.kind != "fact":
+            pairs = ((m["name"], number(m["value"].rstrip("."))) for m in IN_A_LINE.finditer(said.folded))
+            seen += [(name, value, quote(said)) for name, value in pairs if value is not None and "reward" in name]
+    spreads = [(n, v, e) for n, v, e in seen if SPREAD_OF.search(n)]
+    means = [v for n, v, _ in seen if MEAN_OF.search(n)]
+    if not spreads or len(seen) < PARTS:
+        return []
+    none = all(value == 0.0 for _, value, _ in spreads)
+    hardly = bool(means) and max(map(abs, [*means, *(v for _, v, _ in spreads)])) <= NEXT_TO_NOTHING
+    return [spreads[0][2], spreads[-1][2]] if none or hardly else []
 
 
 def _told_alike(run: Run) -> list[Evidence]:
