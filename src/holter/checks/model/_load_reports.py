@@ -136,6 +136,13 @@ def renamed(run: Run) -> list[Statement]:
     return []
 
 
+def wrapped(run: Run) -> list[Statement]:
+    """Reports that a whole checkpoint was given as weights: its outer names are left over, and weights are missing."""
+    heard = [s for s in statements(run) if WRAPPED.search(s.folded)]
+    told = (KEYS_OF.findall(s.folded) for s in statements(run)) if heard else ()
+    return heard if any(side == "missing" and KEY.search(text) for found in told for side, text in found) else []
+
+
 def new_head_scored(run: Run) -> Iterator[Statement]:
     """A report on loading from a folder of one's own that a head is new, in a run of scores without a loss or rate."""
     scored = any(SCORE.search(name) for name in run.series) and all(len(points) == 1 for points in run.series.values())

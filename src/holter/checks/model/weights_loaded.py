@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from holter.checks.base import Check, Needs, case, clues
 from holter.checks.look import known
-from holter.checks.messages import ERRORS, Statement, find, holds, phrase, quote, said, statements
-from holter.checks.model._load_reports import WRAPPED, body, counted, lacking, new_head_scored, renamed, reports
+from holter.checks.messages import ERRORS, Statement, find, phrase, quote, said, statements
+from holter.checks.model._load_reports import body, counted, lacking, new_head_scored, renamed, reports, wrapped
 from holter.checks.model._table_lengths import EMPTY_SAVED, EMPTY_SET, of_a_table
 from holter.checks.symptoms import number
 from holter.finding import Evidence, Finding, Fix, Severity
@@ -182,6 +182,10 @@ class WeightsLeftBehind(Check):
                 "backbone.fpn_output2.{bias, weight}\nbackbone.fpn_lateral3.{bias, weight}\n"
             },
         ),
+        case(
+            "all there, and the optimizer besides",
+            files={"log.txt": "_IncompatibleKeys(missing_keys=[], unexpected_keys=['optimizer', 'epoch'])\n"},
+        ),
         case("new head", events=[said("newly initialized: ['classifier.weight', 'classifier.bias']", EVENT_LOAD)]),
         case(
             "an encoder becomes a decoder",
@@ -279,9 +283,8 @@ class WeightsLeftBehind(Check):
         none = [s for s in statements(run) if NONE_OF_MANY.search(s.folded) and OF_WEIGHTS.search(s.folded)]
         if none:
             yield self._found("nothing was taken from the checkpoint", none[:1], 6.0)
-        wrapped = [s for s in statements(run) if WRAPPED.search(s.folded)] if holds(run, "missing") else []
-        if wrapped:
-            yield self._found("a whole checkpoint was given as the weights that lie inside it", wrapped[:1], 6.0)
+        if whole := wrapped(run):
+            yield self._found("a whole checkpoint was given as the weights that lie inside it", whole[:1], 6.0)
         many = counted(statements(run))
         if many:
             yield self._found("many weights are missing after loading, and as many are left over", many[:2], 6.0)
