@@ -150,6 +150,11 @@ class SchedulerRunsAhead(Check):
             "        if by_batch:\n            sched.step()\n    if not by_batch:\n        sched.step()\n",
         ),
         script(
+            "a warmup of the function's own",
+            "def train(dl):\n    sched = warmup(opt)\n    for b in dl:\n        net(b).backward()\n        opt.step()\n"
+            "        sched.step()\nfor e in range(9):\n    train(dl)\n    sched.step()\n",
+        ),
+        script(
             "two of them",
             "for e in range(9):\n    for b in dl:\n        net(b).backward()\n        opt.step()\n"
             "        warmup_scheduler.step()\n    epoch_scheduler.step()\n",
@@ -324,7 +329,9 @@ def _in_both_loops(code: Code) -> Iterator[tuple[Call, Call]]:
             always = set(outer.guards) <= set(inner.guards) and all(
                 map(COUNTED.search, inner.guards[len(outer.guards) :])
             )
-            if outer.name == inner.name and always and _around(outer, inner, code):
+            made = [a for a in code.assignments if a.target == receiver(inner)]
+            another = any(a.loops or (a.scope == inner.scope != outer.scope) for a in made)
+            if outer.name == inner.name and always and not another and _around(outer, inner, code):
                 yield inner, outer
 
 
