@@ -23,7 +23,7 @@ ALWAYS = (
     ("guard_alarms.py",),
     ("training_speed.py", "--rows", "200000"),
 )
-WITH_DATA = ((CASES, ("cases.py", "--split", "all")), (LOGS, ("runs.py",)))
+WITH_DATA = ((CASES, ("cases.py", "--split", "all")), (CASES, ("forms.py",)), (LOGS, ("runs.py",)))
 
 
 def main() -> int:

@@ -62,3 +62,9 @@ def test_training_beside_evaluation_stays(tmp_path):
 def test_a_word_alone_is_a_title_only_of_all_of_it():
     assert is_title("results", alone=False) and is_title("training", alone=True)
     assert not is_title("training", alone=False) and not is_title("fp16", alone=True)
+
+
+def test_what_stands_below_a_heading_is_found_by_it(tmp_path):
+    (tmp_path / "trainer.yaml").write_text("training:\n  args:\n    fp16: true\n")
+    [fp16] = read([tmp_path]).config["fp16"]
+    assert fp16.source.key == "training.args.fp16"

@@ -76,7 +76,7 @@ def entries(document: Node) -> Iterator[Entry]:
 def add_entry(run: Run, entry: Entry, place: Source, *, authority: Authority, tool: str | None = None) -> None:
     """Add one setting; private values are masked, versions are kept as written."""
     value, raw = mask_value(entry.key, entry.value, entry.raw)
-    template = Value(value=value, source=at(place, entry.line, entry.key), raw=raw, authority=authority)
+    template = Value(value=value, source=at(place, entry.line, entry.written), raw=raw, authority=authority)
     if match := _VERSIONS.search(entry.key):
         add_version(run, match.group(1), raw or str(value), template)
     elif value == _AUTO and tool == "deepspeed":

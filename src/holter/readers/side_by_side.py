@@ -62,8 +62,11 @@ runs experiments trials attempts sweep sweeps ablation ablations comparison comp
 """
 _OF_RUNS = frozenset(_OF_RUNS_WORDS.split())
 
-_PART_WORDS = "layer module param parameter tensor dataset data split path file class token metric"
-_PARTS = frozenset(_PART_WORDS.split())
+_ITEM_WORDS = "layer module param parameter tensor path file class label category token column feature"
+_ITEMS = frozenset(_ITEM_WORDS.split())
+"""Columns in front of rows that are parts of one run: scores by class, sizes by layer."""
+
+_PARTS = _ITEMS | {"dataset", "data", "split", "metric"}
 """Columns that name parts of one run, or of its data."""
 
 _GENERAL_WORDS = "seed precision dtype optimizer scheduler dropout rank device devices"
@@ -133,7 +136,7 @@ def compares(table: Sequence[Cells], *, called: bool = False, strict: bool = Fal
     if called:
         return sum(len(row) > 1 for row in table) * 2 > len(table)  # each says more than its name
     keys = list(dict.fromkeys(entry.key for row in table for entry in row))
-    if not LABELS.isdisjoint(map(normal, keys)) or _rises(table):
+    if not LABELS.isdisjoint(map(normal, keys)) or normal(keys[0]) in _ITEMS or _rises(table):
         return False
     came = [key for key in keys if _is_outcome(key, table)]
     given = [key for key in keys if key not in came and not _is_place(key)]

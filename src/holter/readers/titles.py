@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 
 from holter.names import OWN
 from holter.readers.tree import Node
@@ -61,13 +63,18 @@ def untitled(node: Node, *, several: bool = False) -> Node:
         if not alone and not several:
             lifted = {key for key in lifted if _is_of_arguments(key)}
         moved = tuple(
-            pair for key, child in pairs for pair in (child.pairs or () if key in lifted else ((key, child),))
+            pair for key, child in pairs for pair in (_lifted(key, child) if key in lifted else ((key, child),))
         )
         names = [key for key, _ in moved]
         if not lifted or len(set(names)) < len(names):
             return node
         node = Node(line=node.line, raw=node.raw, pairs=moved)
     return node
+
+
+def _lifted(key: str, node: Node) -> Iterator[tuple[str, Node]]:
+    """What stands below a heading; it is still found by it in its file."""
+    return ((name, replace(child, above=f"{node.above}{key}.")) for name, child in node.pairs or ())
 
 
 def _joined(node: Node) -> Node:

@@ -24,6 +24,7 @@ class Node:
         raw: as written, with a comment behind it.
         items: of a list.
         pairs: of a mapping, in file order.
+        above: headings that were taken off it, each with a point.
     """
 
     value: Any = None
@@ -31,6 +32,7 @@ class Node:
     raw: str = ""
     items: tuple[Node, ...] | None = None
     pairs: tuple[tuple[str, Node], ...] | None = None
+    above: str = ""
 
     def get(self, key: str) -> Node | None:
         """The value of a key of a mapping; of several the last, as every loader has it."""
@@ -71,12 +73,18 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A value with its full key; lists of scalars are one value."""
+    """A value with its full key; lists of scalars are one value. ``above`` is as of `Node`."""
 
     key: str
     value: Any
     line: int
     raw: str
+    above: str = ""
+
+    @property
+    def written(self) -> str:
+        """The key by which it is found in its file."""
+        return self.above + self.key
 
 
 @dataclass(kw_only=True)
@@ -87,22 +95,25 @@ class Tree:
     faults: list[tuple[int, str, str]] = field(default_factory=list)
 
 
-def flatten(node: Node, prefix: str = "", budget: Budget | None = None, depth: int = 0) -> Iterator[Entry]:
+def flatten(
+    node: Node, prefix: str = "", budget: Budget | None = None, depth: int = 0, above: str = ""
+) -> Iterator[Entry]:
     """All values below a node with their dotted keys; of a key that occurs twice the last comes first."""
     budget = budget or Budget()
     budget.spend()
+    above = above or node.above
     if depth > MAX_DEPTH:
         raise TooLarge
     if node.pairs is not None:
         for name, child in _last_first(node.pairs):
-            yield from flatten(child, f"{prefix}.{name}" if prefix else name, budget, depth + 1)
+            yield from flatten(child, f"{prefix}.{name}" if prefix else name, budget, depth + 1, above)
         if not node.pairs and prefix:
-            yield Entry(key=prefix, value={}, line=node.line, raw=node.raw)
+            yield Entry(key=prefix, value={}, line=node.line, raw=node.raw, above=above)
     elif node.items is not None and not all(item.is_scalar for item in node.items):
         for number, child in enumerate(node.items):
-            yield from flatten(child, f"{prefix}.{number}" if prefix else str(number), budget, depth + 1)
+            yield from flatten(child, f"{prefix}.{number}" if prefix else str(number), budget, depth + 1, above)
     else:
-        yield Entry(key=prefix, value=node.plain(budget), line=node.line, raw=node.raw)
+        yield Entry(key=prefix, value=node.plain(budget), line=node.line, raw=node.raw, above=above)
 
 
 def _last_first(pairs: tuple[tuple[str, Node], ...]) -> list[tuple[str, Node]]:

@@ -181,4 +181,4 @@ def _fact(run: Run, entry: Entry, place: Source, authority: Authority = Authorit
 
 
 def _at(place: Source, entry: Entry) -> Source:
-    return replace(place, line=entry.line or None, key=entry.key)
+    return replace(place, line=entry.line or None, key=entry.written)
