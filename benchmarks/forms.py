@@ -56,7 +56,7 @@ def runs_as_csv(path: Path) -> None:
         with path.with_suffix(".csv").open("w", encoding="utf-8", newline="") as stream:
             writer = csv.DictWriter(stream, names)
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows({name: "none" if value is None else value for name, value in row.items()} for row in rows)
         path.unlink()
 
 
