@@ -125,3 +125,10 @@ def test_a_dict_over_several_lines_behind_a_prefix():
 def test_the_loss_of_that_name_is_the_loss_beside_others():
     run = log("epoch 3: batch_loss: 0.4, loss: 0.5")
     assert list(run.series["loss"])[-1:] == [0.5]
+
+
+def test_accumulated_iterations_are_steps_and_no_accuracy():
+    line = "INFO  Train:  1/3 ( 33%) [  49/323 ( 15%)]  Loss: 36.77 (81.7)  LR: 1.351e-04  Acc_iter {}  Data time: 0.0"
+    run = log("\n".join(line.format(step) for step in (50, 100, 150)))
+    assert [run.series["loss"].step(at) for at in range(3)] == [50, 100, 150]
+    assert "accuracy" not in run.series

@@ -23,7 +23,7 @@ _START = r"(?:^|(?<=[|,;\[(>:\]])|(?<=\s-)|(?<=\s\s)|(?<=\t)|(?<=\d))\s*"
 _COUNT = r"\s*(?:\((?:train|training)\))?\s*(?:[:=#]|\bno\.?)?\s*[\[(]?\s*"
 _STEP = regex(
     _START
-    + r"(?:(?P<sure>global[_ ]?step|num_updates|train(?:ing)?[_ ]step|optim(?:izer)?[_ ]step|step|iteration)s?"
+    + r"(?:(?P<sure>global[_ ]?step|num_updates|train(?:ing)?[_ ]step|optim(?:izer)?[_ ]step|acc_iter|step|iteration)s?"
     + r"|(?P<maybe>iter|update|batch|it)s?)\b"
     + _COUNT
     + r"(?P<done>\d[\d,]*)(?![\d.]*[A-Za-z%])\s*(?:(?:/|of)\s*(?P<total>\d[\d,]*))?\s*[\])]?",
