@@ -65,7 +65,7 @@ _MARK_OF_PAGE = regex(
 _MARK_OF_ANALYSIS = regex(
     r"^#{1,6}[^\w\n]*(?:\d+[^\w\n]+)*(?:root causes?|post-?mortem|key changes|fixes (?:implemented|applied)"
     r"|hypothes[ie]s|recommend\w+|conclusions?|근본|해결|가설|결론|수정|원인)"
-    r"|\broot cause identified\b|체[크\ufffd]+리스트|최[적\ufffd]+화 검",
+    r"|\broot cause identified\b",
     re.I | re.M,
 )
 _CAUSE = regex(r"^#{1,6}[^\w\n]*(?:likely |possible |common )?causes?\b", re.I | re.M)

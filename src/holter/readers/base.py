@@ -186,7 +186,9 @@ def guess_encoding(head: bytes) -> str | None:
 
 _WORDS: dict[str, Any] = {"true": True, "false": False, "none": None, "null": None, "~": None}
 _NUMBER = regex(r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
-_NOT_FINITE = {"nan", "inf", "-inf", "+inf", "infinity", "-infinity", "+infinity", ".nan", ".inf", "-.inf"}
+_SPELLINGS = ("nan", "inf", "-inf", "+inf", "infinity", "-infinity", "+infinity", ".nan", ".inf", "-.inf")
+NOT_FINITE = {text: float(text.replace(".", "")) for text in _SPELLINGS}
+"""How files spell numbers that are not finite, in lower case, with the numbers."""
 
 
 def literal(text: str) -> Any:
@@ -198,8 +200,8 @@ def literal(text: str) -> Any:
     lowered = stripped.lower()
     if lowered in _WORDS:
         return _WORDS[lowered]
-    if lowered in _NOT_FINITE:
-        return float(lowered.replace(".", ""))
+    if lowered in NOT_FINITE:
+        return NOT_FINITE[lowered]
     if _NUMBER.fullmatch(stripped):
         digits = stripped.replace("_", "")
         return int(digits) if re.fullmatch(r"[-+]?\d{1,40}", digits) else float(digits)

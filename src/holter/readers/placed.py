@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from holter.names import series_name
 from holter.patterns import regex
+from holter.readers.base import NOT_FINITE
 from holter.readers.tree import Entry
 from holter.run import NAN, Run, Series, Source
 from holter.values import number
@@ -19,8 +20,6 @@ _PLACE = regex(
 )
 _START = regex(r"[_. ]*(?:at_)?(?:the_)?(?:start|beginning|init(?:ial)?(?:ly)?|first)(?:_step)?(?![a-z\d])", re.I)
 """Words for the first value, beside others that name their step."""
-
-_NOT_FINITE = {"nan": NAN, ".nan": NAN, "inf": float("inf"), ".inf": float("inf")}
 
 
 def add_placed(run: Run, written: Iterable[Entry], place: Source) -> None:
@@ -66,7 +65,7 @@ def _series_of(key: str, place: re.Match[str]) -> str | None:
 
 def _value(entry: Entry) -> float | None:
     if isinstance(entry.value, str):
-        if (known := _NOT_FINITE.get(entry.value.strip().lower())) is not None:
+        if (known := NOT_FINITE.get(entry.value.strip().lower())) is not None:
             return known
         plain = number(entry.value.strip())
     else:

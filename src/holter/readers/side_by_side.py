@@ -16,7 +16,7 @@ from typing import Any
 from holter.names import NEVER_BARE, config_name, meaning_of, normal, series_name
 from holter.patterns import regex
 from holter.quantity import is_result
-from holter.readers.base import at, literal
+from holter.readers.base import NOT_FINITE, at, literal
 from holter.readers.numbers import cell_number
 from holter.readers.row_plan import EPOCH_KEYS, IGNORED, STEP_KEYS
 from holter.readers.tree import Entry
@@ -88,7 +88,6 @@ _WENT = regex(
     re.I,
 )
 _NOT_GIVEN = frozenset({"", "-", "--", "\u2013", "\u2014", "n/a", "?"})
-_NOT_A_NUMBER = frozenset({"nan", "inf", "-inf", "+inf", "infinity", "-infinity", ".nan", ".inf", "-.inf"})
 _SWITCHES = {"yes": True, "on": True, "no": False, "off": False}
 _UNIT = regex(r"\s*[(\[](?:%|in %)[)\]]\s*$|\s+%$")
 
@@ -177,7 +176,7 @@ def _in_words(table: Sequence[Cells], key: str) -> bool:
 def _is_word(entry: Entry) -> bool:
     """Whether a cell tells in words how a run went; NaN is a number."""
     text = entry.value.strip().lower() if isinstance(entry.value, str) else ""
-    return text not in _NOT_A_NUMBER and text != "none" and _WENT.match(text) is not None
+    return text not in NOT_FINITE and text != "none" and _WENT.match(text) is not None
 
 
 def is_course(table: Sequence[Cells]) -> bool:
@@ -288,7 +287,7 @@ def number_words(value: Any) -> Any:
     """``nan`` and ``2e-5`` are text in YAML and numbers to whoever wrote them."""
     if isinstance(value, str):
         text = value.strip().lower()
-        return float(text.replace(".", "")) if text in _NOT_A_NUMBER else number(value)
+        return NOT_FINITE[text] if text in NOT_FINITE else number(value)
     if isinstance(value, list):
         return [number_words(item) for item in value]
     if isinstance(value, dict):

@@ -10,7 +10,7 @@ from typing import Any
 
 from holter.names import series_name
 from holter.patterns import regex
-from holter.readers.base import Sample
+from holter.readers.base import NOT_FINITE, Sample
 from holter.readers.documents import add_entry, add_faults, entries, too_large
 from holter.readers.facts import SIGNATURE, SIGNED
 from holter.readers.json_tree import read_json
@@ -25,7 +25,6 @@ from holter.secrets import mask_value
 from holter.values import bounded, number
 
 _PROSE = regex(r"^(\s*(?:- )?[\w.\-/]+:[ \t]+)([^\s'\"\[{|>&*!%@`#].*?:(?:[ \t].*)?)$", re.M)
-_NOT_A_NUMBER = frozenset({"nan", "inf", "-inf", "+inf", "infinity", "-infinity", ".nan", ".inf", "-.inf"})
 
 
 def read_written(sample: Sample, kind: str) -> Run:
@@ -147,8 +146,8 @@ def _point(value: Any) -> tuple[float, str] | None:
         return float(value), ""
     if isinstance(value, str):
         text = value.strip()
-        if text.lower() in _NOT_A_NUMBER:
-            return float(text.lower().replace(".", "")), text
+        if text.lower() in NOT_FINITE:
+            return NOT_FINITE[text.lower()], text
         plain = number(text)
         if isinstance(plain, (int, float)) and not isinstance(plain, bool):
             return float(plain), text
